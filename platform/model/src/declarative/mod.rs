@@ -1,0 +1,1 @@
+//! Declarative files: Kong's way to write a whole configuration as one YAML or JSON document.
