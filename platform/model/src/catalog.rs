@@ -1,0 +1,463 @@
+//! A whole configuration with its indexes: what exists, what must be unique, who refers to whom, and the digest.
+//!
+//! Immutable and cheap to clone. [`Catalog::apply`] makes the next one from a list of changes, or says everything that
+//! forbids it; it looks at what the changes touch and nothing else. Generic over kinds: all it knows of an entity are
+//! its [`Facts`]. The control plane keeps bodies in it; a data plane, which has them on disk, does not.
+
+use crate::body::BodyError;
+use crate::kind::{Facts, KINDS, Ref, Unique};
+use crate::trie::{self, Trie};
+use crate::{Change, Id, Kind, Record};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The most conflicts that one refused list of changes reports.
+pub const CONFLICTS_MAX: usize = 100;
+
+/// A consistent set of entities. Cloning costs a few reference counts.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    keep_bodies: bool,
+    entries: [Trie<Arc<Entry>>; KINDS],
+    uniques: Trie<Id>,
+    children: [Trie<Children>; KINDS],
+    digest: u64,
+}
+
+/// What a catalog holds of one entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The commit that last changed it.
+    pub version: u64,
+    /// Its canonical content hash.
+    pub tag: u64,
+    /// Its body, where the catalog keeps bodies.
+    pub body: Option<Arc<[u8]>>,
+    refs: Box<[Link]>,
+    uniques: Box<[u128]>,
+}
+
+/// A foreign key as kept: without the field's name, which only a new entity's errors need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    id: [u8; 16],
+    kind: Kind,
+    cascade: bool,
+}
+
+/// The entities that refer to one entity.
+#[derive(Clone, Debug)]
+enum Children {
+    One(Kind, [u8; 16]),
+    Many(Vec<(Kind, Trie<()>)>),
+}
+
+/// A fact that forbids a list of changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The body cannot be read.
+    #[error("{} {id}: {error}", kind.def().name)]
+    Body {
+        /// The entity's kind.
+        kind: Kind,
+        /// The entity.
+        id: Id,
+        /// What is wrong with it.
+        error: BodyError,
+    },
+    /// Another entity already has a value that must be unique.
+    #[error("{} {id}: {field} '{value}' is already that of {holder}", kind.def().name)]
+    Duplicate {
+        /// The entity's kind.
+        kind: Kind,
+        /// The entity.
+        id: Id,
+        /// The unique field, or fields joined by `,`.
+        field: &'static str,
+        /// The value, or values joined by `:`.
+        value: String,
+        /// Who has it.
+        holder: Id,
+    },
+    /// A foreign key points to nothing.
+    #[error("{} {id}: {field} refers to {} {target_id}, which does not exist", kind.def().name, target.def().name)]
+    Dangling {
+        /// The entity's kind.
+        kind: Kind,
+        /// The entity.
+        id: Id,
+        /// The field with the foreign key.
+        field: &'static str,
+        /// What it should point to.
+        target: Kind,
+        /// The missing entity.
+        target_id: Id,
+    },
+    /// An entity to be deleted is still referred to.
+    #[error("{} {id} cannot go: {} {by_id} refers to it", kind.def().name, by.def().name)]
+    StillReferenced {
+        /// The entity's kind.
+        kind: Kind,
+        /// The entity.
+        id: Id,
+        /// The kind that refers to it.
+        by: Kind,
+        /// One entity that refers to it.
+        by_id: Id,
+    },
+}
+
+impl Catalog {
+    /// An empty catalog that keeps bodies.
+    #[must_use]
+    pub fn keeping_bodies() -> Self {
+        Self::empty(true)
+    }
+
+    /// An empty catalog that drops bodies once it has their facts.
+    #[must_use]
+    pub fn without_bodies() -> Self {
+        Self::empty(false)
+    }
+
+    fn empty(keep_bodies: bool) -> Self {
+        Self {
+            keep_bodies,
+            entries: std::array::from_fn(|_| Trie::new()),
+            uniques: Trie::new(),
+            children: std::array::from_fn(|_| Trie::new()),
+            digest: 0,
+        }
+    }
+
+    /// The entity, if it exists.
+    #[must_use]
+    pub fn get(&self, kind: Kind, id: Id) -> Option<&Entry> {
+        self.entries[kind.index()].get(id.0).map(|entry| &**entry)
+    }
+
+    /// Whether the entity exists.
+    #[must_use]
+    pub fn contains(&self, kind: Kind, id: Id) -> bool {
+        self.entries[kind.index()].contains(id.0)
+    }
+
+    /// The entity as a record, if it exists and the catalog keeps bodies.
+    #[must_use]
+    pub fn record(&self, kind: Kind, id: Id) -> Option<Record> {
+        let entry = self.get(kind, id)?;
+        Some(Record { kind, id, version: entry.version, tag: entry.tag, body: entry.body.clone()? })
+    }
+
+    /// The entity with this value of a unique field (for a compound key: fields joined by `,`, values by `:`).
+    #[must_use]
+    pub fn find(&self, kind: Kind, field: &str, value: &str) -> Option<Id> {
+        self.uniques.get(Unique::key(kind, field, value)).copied()
+    }
+
+    /// The entities that refer to this one, by kind and id.
+    pub fn children(&self, parent: Kind, id: Id) -> impl Iterator<Item = (Kind, Id)> + '_ {
+        let (one, many) = match self.children[parent.index()].get(id.0) {
+            None => (None, [].as_slice()),
+            Some(Children::One(kind, id)) => (Some((*kind, Id::from_bytes(*id))), [].as_slice()),
+            Some(Children::Many(kinds)) => (None, kinds.as_slice()),
+        };
+        let many = many.iter().flat_map(|(kind, ids)| ids.iter().map(|(id, ())| (*kind, Id(id))));
+        one.into_iter().chain(many)
+    }
+
+    /// The entities of one kind that refer to this one, ascending, strictly after `after`.
+    pub fn children_of_kind(
+        &self,
+        parent: Kind,
+        id: Id,
+        kind: Kind,
+        after: Option<Id>,
+    ) -> impl Iterator<Item = Id> + '_ {
+        let (one, many) = match self.children[parent.index()].get(id.0) {
+            Some(Children::One(found, id)) if *found == kind => (Some(Id::from_bytes(*id)), None),
+            Some(Children::Many(kinds)) => (None, kinds.iter().find(|(found, _)| *found == kind)),
+            _ => (None, None),
+        };
+        let after = after.map(|id| id.0);
+        let many = many.into_iter().flat_map(move |(_, ids)| ids.iter_after(after).map(|(id, ())| Id(id)));
+        one.into_iter().filter(move |id| after.is_none_or(|after| id.0 > after)).chain(many)
+    }
+
+    /// The deletion of an entity and of everything that goes with it, children first.
+    ///
+    /// # Errors
+    /// When something that would have to go, or the entity itself, is referred to by what does not go with it.
+    pub fn cascade(&self, kind: Kind, id: Id) -> Result<Vec<Change>, Conflict> {
+        let mut order = vec![(kind, id)];
+        let mut seen = HashSet::from([(kind, id)]);
+        let mut next = 0;
+        while let Some(&(kind, id)) = order.get(next) {
+            next += 1;
+            for child in self.children(kind, id) {
+                if self.goes_with(child, kind, id) {
+                    if seen.insert(child) {
+                        order.push(child);
+                    }
+                } else {
+                    return Err(Conflict::StillReferenced { kind, id, by: child.0, by_id: child.1 });
+                }
+            }
+        }
+        Ok(order.into_iter().rev().map(|(kind, id)| Change::Delete { kind, id }).collect())
+    }
+
+    fn goes_with(&self, child: (Kind, Id), parent: Kind, parent_id: Id) -> bool {
+        let links = self.get(child.0, child.1).map_or([].as_slice(), |entry| &entry.refs);
+        links.iter().any(|link| link.cascade && link.kind == parent && Id::from_bytes(link.id) == parent_id)
+    }
+
+    /// All entities of a kind in ascending order of ids, strictly after `after`.
+    pub fn iter(&self, kind: Kind, after: Option<Id>) -> EntryIter<'_> {
+        EntryIter { inner: self.entries[kind.index()].iter_after(after.map(|id| id.0)) }
+    }
+
+    /// How many entities of a kind there are.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.entries[kind.index()].len()
+    }
+
+    /// How many entities there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.iter().map(Trie::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The sum of all tags: equal content has equal digests, whatever the order it came in.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The catalog after these changes, all or none of them. Where one entity occurs twice the later change counts.
+    ///
+    /// # Errors
+    /// Everything, up to [`CONFLICTS_MAX`], that forbids the result: each unique value and each reference of what
+    /// changed is judged against the result, so that the order of changes does not matter.
+    pub fn apply(&self, changes: &[Change]) -> Result<Self, Vec<Conflict>> {
+        let mut next = self.clone();
+        let mut conflicts = Vec::new();
+        let changes = last_of_each(changes);
+        for change in &changes {
+            let (kind, id) = change.key();
+            next.remove(kind, id);
+        }
+        let mut new_refs = Vec::new();
+        for change in &changes {
+            if let Change::Put(record) = change {
+                match next.add(record) {
+                    Ok((refs, duplicates)) => {
+                        new_refs.extend(refs.into_iter().map(|link| (record.kind, record.id, link)));
+                        conflicts.extend(duplicates);
+                    }
+                    Err(error) => conflicts.push(Conflict::Body { kind: record.kind, id: record.id, error }),
+                }
+            }
+        }
+        conflicts.extend(new_refs.iter().filter_map(|(kind, id, link)| next.dangling(*kind, *id, link)));
+        for change in &changes {
+            if let Change::Delete { kind, id } = change
+                && let Some((by, by_id)) = next.children(*kind, *id).next()
+            {
+                conflicts.push(Conflict::StillReferenced { kind: *kind, id: *id, by, by_id });
+            }
+        }
+        if conflicts.is_empty() {
+            return Ok(next);
+        }
+        conflicts.truncate(CONFLICTS_MAX);
+        Err(conflicts)
+    }
+
+    /// Starts to fill an empty catalog of the same sort from records in any order: references are judged at the end.
+    #[must_use]
+    pub fn loader(&self) -> Loader {
+        Loader { catalog: Self::empty(self.keep_bodies), refs: Vec::new() }
+    }
+
+    fn dangling(&self, kind: Kind, id: Id, link: &Ref) -> Option<Conflict> {
+        let exists = self.contains(link.kind, link.id);
+        (!exists).then_some(Conflict::Dangling {
+            kind,
+            id,
+            field: link.field,
+            target: link.kind,
+            target_id: link.id,
+        })
+    }
+
+    fn remove(&mut self, kind: Kind, id: Id) {
+        let Some(entry) = self.entries[kind.index()].remove(id.0) else { return };
+        self.digest = self.digest.wrapping_sub(entry.tag);
+        for key in &entry.uniques {
+            if self.uniques.get(*key) == Some(&id) {
+                self.uniques.remove(*key);
+            }
+        }
+        for link in &entry.refs {
+            self.unlink(link, kind, id);
+        }
+    }
+
+    fn add(&mut self, record: &Record) -> Result<(Vec<Ref>, Vec<Conflict>), BodyError> {
+        let Facts { refs, uniques, .. } = (record.kind.def().facts)(&record.body)?;
+        let mut duplicates = Vec::new();
+        let mut keys = Vec::with_capacity(uniques.len());
+        for Unique { field, value } in uniques {
+            let key = Unique::key(record.kind, field, &value);
+            keys.push(key);
+            if let Some(&holder) = self.uniques.get(key).filter(|holder| **holder != record.id) {
+                duplicates.push(Conflict::Duplicate { kind: record.kind, id: record.id, field, value, holder });
+            } else {
+                self.uniques.insert(key, record.id);
+            }
+        }
+        let links: Box<[Link]> = refs.iter().map(Link::from).collect();
+        for link in &links {
+            self.link(link, record.kind, record.id);
+        }
+        self.digest = self.digest.wrapping_add(record.tag);
+        let entry = Entry {
+            version: record.version,
+            tag: record.tag,
+            body: self.keep_bodies.then(|| record.body.clone()),
+            refs: links,
+            uniques: keys.into(),
+        };
+        self.entries[record.kind.index()].insert(record.id.0, Arc::new(entry));
+        Ok((refs, duplicates))
+    }
+
+    fn link(&mut self, link: &Link, kind: Kind, id: Id) {
+        let index = &mut self.children[link.kind.index()];
+        let parent = u128::from_be_bytes(link.id);
+        match index.get_mut(parent) {
+            None => {
+                index.insert(parent, Children::One(kind, id.to_bytes()));
+            }
+            Some(children) => children.add(kind, id),
+        }
+    }
+
+    fn unlink(&mut self, link: &Link, kind: Kind, id: Id) {
+        let index = &mut self.children[link.kind.index()];
+        let parent = u128::from_be_bytes(link.id);
+        if index.get_mut(parent).is_some_and(|children| children.drop_and_is_empty(kind, id)) {
+            index.remove(parent);
+        }
+    }
+}
+
+/// See [`Catalog::loader`].
+#[derive(Debug)]
+pub struct Loader {
+    catalog: Catalog,
+    refs: Vec<(Kind, Id, Ref)>,
+}
+
+impl Loader {
+    /// Takes a record. A second record for the same entity replaces the first.
+    ///
+    /// # Errors
+    /// A body that cannot be read, or a unique value that another record has.
+    pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
+        self.catalog.remove(record.kind, record.id);
+        let (refs, duplicates) = self
+            .catalog
+            .add(record)
+            .map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
+        // What already resolves needs no second look, so that loading parents first keeps nothing aside.
+        let unresolved = refs.into_iter().filter(|link| !self.catalog.contains(link.kind, link.id));
+        self.refs.extend(unresolved.map(|link| (record.kind, record.id, link)));
+        duplicates.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// What has been loaded so far.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The catalog, when every reference points to something.
+    ///
+    /// # Errors
+    /// Up to [`CONFLICTS_MAX`] dangling references.
+    pub fn finish(self) -> Result<Catalog, Vec<Conflict>> {
+        let dangling = self.refs.iter().filter_map(|(kind, id, link)| self.catalog.dangling(*kind, *id, link));
+        let conflicts: Vec<_> = dangling.take(CONFLICTS_MAX).collect();
+        if conflicts.is_empty() { Ok(self.catalog) } else { Err(conflicts) }
+    }
+}
+
+/// Entities of one kind in ascending order of ids.
+#[derive(Debug, Clone)]
+pub struct EntryIter<'a> {
+    inner: trie::Iter<'a, Arc<Entry>>,
+}
+
+impl<'a> Iterator for EntryIter<'a> {
+    type Item = (Id, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inner.next().map(|(id, entry)| (Id(id), &**entry))
+    }
+}
+
+impl From<&Ref> for Link {
+    fn from(link: &Ref) -> Self {
+        Self { id: link.id.to_bytes(), kind: link.kind, cascade: link.cascade }
+    }
+}
+
+impl Children {
+    fn add(&mut self, kind: Kind, id: Id) {
+        if let Self::One(first_kind, first) = *self {
+            let mut ids = Trie::new();
+            ids.insert(u128::from_be_bytes(first), ());
+            *self = Self::Many(vec![(first_kind, ids)]);
+        }
+        let Self::Many(kinds) = self else { return };
+        match kinds.iter_mut().find(|(found, _)| *found == kind) {
+            Some((_, ids)) => {
+                ids.insert(id.0, ());
+            }
+            None => {
+                kinds.push((kind, Trie::from_iter([(id.0, ())])));
+                kinds.sort_by_key(|(kind, _)| *kind);
+            }
+        }
+    }
+
+    fn drop_and_is_empty(&mut self, kind: Kind, id: Id) -> bool {
+        match self {
+            Self::One(found, held) => *found == kind && *held == id.to_bytes(),
+            Self::Many(kinds) => {
+                if let Some((_, ids)) = kinds.iter_mut().find(|(found, _)| *found == kind) {
+                    ids.remove(id.0);
+                }
+                kinds.retain(|(_, ids)| !ids.is_empty());
+                kinds.is_empty()
+            }
+        }
+    }
+}
+
+/// The changes without those that a later one about the same entity overrides, in their order.
+fn last_of_each(changes: &[Change]) -> Vec<&Change> {
+    let last: HashMap<(Kind, Id), usize> =
+        changes.iter().enumerate().map(|(index, change)| (change.key(), index)).collect();
+    let is_last = |(index, change): &(usize, &Change)| last.get(&change.key()) == Some(index);
+    changes.iter().enumerate().filter(is_last).map(|(_, change)| change).collect()
+}

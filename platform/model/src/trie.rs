@@ -1,0 +1,318 @@
+//! The persistent map that both programs hold entities in: keys of 128 bits (ids, or hashes of names), any value.
+//!
+//! A bitmapped trie of 32-way nodes over the key's own bits, most significant first. Cloning is one reference count;
+//! a change copies the nodes on its path and shares the rest, so its cost depends on the depth (three nodes at 30,000
+//! random keys), never on how many entries exist. Iteration is in ascending order of keys, which for ids is the order
+//! of Admin API lists. Where a node is not shared, a change is made in place: loading does not copy.
+
+use std::sync::Arc;
+
+/// Bits of the key that one level looks at; the last level looks at the three that remain.
+const BITS: u32 = 5;
+/// Levels of a full path: 25 of five bits and one of three.
+const LEVELS: u32 = 26;
+
+/// A persistent ordered map from `u128` to `V`.
+#[derive(Clone, Debug)]
+pub struct Trie<V> {
+    root: Arc<Node<V>>,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Node<V> {
+    /// Bit `i` is set when group value `i` has a slot; slots are in ascending order of group values.
+    bitmap: u32,
+    slots: Vec<Slot<V>>,
+}
+
+#[derive(Clone, Debug)]
+enum Slot<V> {
+    /// The only entry below this point. The key is in two halves so that a slot aligns to eight bytes.
+    Leaf([u64; 2], V),
+    Branch(Arc<Node<V>>),
+}
+
+impl<V> Default for Trie<V> {
+    fn default() -> Self {
+        Self { root: Arc::new(Node { bitmap: 0, slots: Vec::new() }), len: 0 }
+    }
+}
+
+impl<V: Clone> Trie<V> {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value under `key`.
+    #[must_use]
+    pub fn get(&self, key: u128) -> Option<&V> {
+        let mut node = &*self.root;
+        for level in 0..LEVELS {
+            match node.slot(group(key, level))? {
+                Slot::Leaf(found, value) => return (join(*found) == key).then_some(value),
+                Slot::Branch(child) => node = child,
+            }
+        }
+        None
+    }
+
+    /// Whether there is a value under `key`.
+    #[must_use]
+    pub fn contains(&self, key: u128) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Puts `value` under `key` and returns what was there before.
+    pub fn insert(&mut self, key: u128, value: V) -> Option<V> {
+        let before = insert(&mut self.root, 0, key, value);
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    /// The value under `key` for a change in place; what other clones see is copied first.
+    pub fn get_mut(&mut self, key: u128) -> Option<&mut V> {
+        if !self.contains(key) {
+            return None;
+        }
+        let mut node = Arc::make_mut(&mut self.root);
+        for level in 0..LEVELS {
+            let index = node.index(group(key, level));
+            match node.slots.get_mut(index)? {
+                Slot::Leaf(_, value) => return Some(value),
+                Slot::Branch(child) => node = Arc::make_mut(child),
+            }
+        }
+        None
+    }
+
+    /// Removes and returns the value under `key`. A key that is not there changes and copies nothing.
+    pub fn remove(&mut self, key: u128) -> Option<V> {
+        if !self.contains(key) {
+            return None;
+        }
+        let removed = remove(&mut self.root, 0, key);
+        self.len -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// All entries in ascending order of keys.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, V> {
+        Iter { stack: vec![self.root.slots.iter()] }
+    }
+
+    /// The entries whose keys are greater than `after`, in ascending order; all of them for `None`.
+    #[must_use]
+    pub fn iter_after(&self, after: Option<u128>) -> Iter<'_, V> {
+        let Some(after) = after else { return self.iter() };
+        let mut stack = Vec::new();
+        let mut node = &*self.root;
+        for level in 0..LEVELS {
+            let value = group(after, level);
+            let mut rest = node.slots[node.index(value)..].iter();
+            if node.bitmap & (1 << value) == 0 {
+                stack.push(rest);
+                break;
+            }
+            match rest.as_slice().first() {
+                Some(Slot::Leaf(key, _)) => {
+                    if join(*key) <= after {
+                        rest.next();
+                    }
+                    stack.push(rest);
+                    break;
+                }
+                Some(Slot::Branch(child)) => {
+                    rest.next();
+                    stack.push(rest);
+                    node = child;
+                }
+                None => break,
+            }
+        }
+        Iter { stack }
+    }
+}
+
+impl<V> Node<V> {
+    fn index(&self, value: u32) -> usize {
+        (self.bitmap & ((1 << value) - 1)).count_ones() as usize
+    }
+
+    fn slot(&self, value: u32) -> Option<&Slot<V>> {
+        if self.bitmap & (1 << value) == 0 { None } else { self.slots.get(self.index(value)) }
+    }
+
+    fn add(&mut self, value: u32, slot: Slot<V>) {
+        let index = self.index(value);
+        self.slots.reserve_exact(1);
+        self.slots.insert(index, slot);
+        self.bitmap |= 1 << value;
+    }
+
+    fn take(&mut self, value: u32) -> Slot<V> {
+        let index = self.index(value);
+        self.bitmap &= !(1 << value);
+        self.slots.remove(index)
+    }
+}
+
+/// Ascending entries of a [`Trie`].
+#[derive(Debug, Clone)]
+pub struct Iter<'a, V> {
+    stack: Vec<std::slice::Iter<'a, Slot<V>>>,
+}
+
+impl<'a, V> Iterator for Iter<'a, V> {
+    type Item = (u128, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.stack.last_mut()?.next() {
+                Some(Slot::Leaf(key, value)) => return Some((join(*key), value)),
+                Some(Slot::Branch(child)) => self.stack.push(child.slots.iter()),
+                None => {
+                    self.stack.pop();
+                }
+            }
+        }
+    }
+}
+
+impl<V: Clone> FromIterator<(u128, V)> for Trie<V> {
+    fn from_iter<I: IntoIterator<Item = (u128, V)>>(entries: I) -> Self {
+        let mut trie = Self::new();
+        for (key, value) in entries {
+            trie.insert(key, value);
+        }
+        trie
+    }
+}
+
+fn group(key: u128, level: u32) -> u32 {
+    let low = 128u32.saturating_sub(BITS * (level + 1));
+    let width = if level + 1 == LEVELS { 128 - BITS * (LEVELS - 1) } else { BITS };
+    ((key >> low) as u32) & ((1 << width) - 1)
+}
+
+fn split(key: u128) -> [u64; 2] {
+    [(key >> 64) as u64, key as u64]
+}
+
+fn join(halves: [u64; 2]) -> u128 {
+    (u128::from(halves[0]) << 64) | u128::from(halves[1])
+}
+
+fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) -> Option<V> {
+    let node = Arc::make_mut(node);
+    let at = group(key, level);
+    if node.bitmap & (1 << at) == 0 {
+        node.add(at, Slot::Leaf(split(key), value));
+        return None;
+    }
+    let index = node.index(at);
+    match &mut node.slots[index] {
+        Slot::Branch(child) => insert(child, level + 1, key, value),
+        Slot::Leaf(found, held) if join(*found) == key => Some(std::mem::replace(held, value)),
+        Slot::Leaf(..) => {
+            let other = node.take(at);
+            node.add(at, Slot::Branch(pair(level + 1, other, key, value)));
+            None
+        }
+    }
+}
+
+/// The smallest subtree that holds a displaced leaf and a new entry with another key.
+fn pair<V: Clone>(level: u32, other: Slot<V>, key: u128, value: V) -> Arc<Node<V>> {
+    let Slot::Leaf(other_key, _) = &other else { unreachable!("only a leaf is displaced") };
+    let (old, new) = (group(join(*other_key), level), group(key, level));
+    let mut node = Node { bitmap: 0, slots: Vec::with_capacity(1) };
+    if old == new {
+        node.add(new, Slot::Branch(pair(level + 1, other, key, value)));
+    } else {
+        node.add(old, other);
+        node.add(new, Slot::Leaf(split(key), value));
+    }
+    Arc::new(node)
+}
+
+fn remove<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128) -> Option<V> {
+    let node = Arc::make_mut(node);
+    let at = group(key, level);
+    let index = node.index(at);
+    match node.slots.get_mut(index)? {
+        Slot::Leaf(..) => match node.take(at) {
+            Slot::Leaf(_, value) => Some(value),
+            Slot::Branch(_) => None,
+        },
+        Slot::Branch(child) => {
+            let removed = remove(child, level + 1, key);
+            // A branch that holds one leaf is that leaf: paths stay as short as the keys allow.
+            if child.slots.len() == 1
+                && let Slot::Leaf(..) = &child.slots[0]
+            {
+                let leaf = child.slots[0].clone();
+                node.slots[index] = leaf;
+            }
+            removed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Keys that share long prefixes as well as keys that share none.
+    fn keys() -> impl Strategy<Value = u128> {
+        prop_oneof![any::<u128>(), (0u128..64), (0u128..64).prop_map(|low| (7 << 100) | low)]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_an_ordered_map(ops in proptest::collection::vec((keys(), any::<Option<u8>>()), 0..200), probe in keys()) {
+            let mut model = BTreeMap::new();
+            let mut trie = Trie::new();
+            for (key, value) in ops {
+                match value {
+                    Some(value) => prop_assert_eq!(trie.insert(key, value), model.insert(key, value)),
+                    None => prop_assert_eq!(trie.remove(key), model.remove(&key)),
+                }
+            }
+            prop_assert_eq!(trie.len(), model.len());
+            prop_assert_eq!(trie.get(probe), model.get(&probe));
+            prop_assert!(trie.iter().eq(model.iter().map(|(key, value)| (*key, value))));
+            let after = model.range((std::ops::Bound::Excluded(probe), std::ops::Bound::Unbounded));
+            prop_assert!(trie.iter_after(Some(probe)).eq(after.map(|(key, value)| (*key, value))));
+        }
+
+        #[test]
+        fn a_clone_never_sees_a_later_change(first in proptest::collection::vec(keys(), 1..50), second in proptest::collection::vec((keys(), any::<bool>()), 1..50)) {
+            let mut trie: Trie<u8> = first.iter().map(|key| (*key, 1)).collect();
+            let before = trie.clone();
+            let expected: Vec<_> = before.iter().map(|(key, value)| (key, *value)).collect();
+            for (key, put) in second {
+                if put { trie.insert(key, 2); } else { trie.remove(key); }
+                if let Some(value) = trie.get_mut(key) { *value = 3; }
+            }
+            prop_assert!(before.iter().map(|(key, value)| (key, *value)).eq(expected));
+        }
+    }
+}
