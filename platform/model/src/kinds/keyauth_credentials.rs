@@ -1,0 +1,47 @@
+//! Key-auth credentials: the API keys of a consumer.
+
+use super::{CREATED_AT, ID, TAGS, def};
+use crate::body::{ForeignKey, body};
+use crate::kind::Facts;
+use crate::schema::{Field, Schema};
+use crate::{Id, Kind};
+
+body! {
+    /// An API key.
+    pub struct KeyauthCredential {
+        /// Its id.
+        pub id: Id,
+        /// Seconds since 1970.
+        pub created_at: i64,
+        /// Whose it is.
+        pub consumer: ForeignKey,
+        /// The key; unique.
+        pub key: String,
+        /// Tags.
+        pub tags: Option<Vec<String>>,
+    }
+}
+
+/// Fields and checks.
+pub static SCHEMA: Schema = Schema {
+    name: "keyauth_credentials",
+    endpoint_key: Some("key"),
+    cache_key: &[],
+    fields: &[
+        ID,
+        CREATED_AT,
+        Field::foreign("consumer", "consumers").required().cascade(),
+        Field::string("key").unique().auto(),
+        TAGS,
+    ],
+    checks: &[],
+    prepare: None,
+};
+
+fn facts(credential: KeyauthCredential) -> Facts {
+    Facts::tagged(credential.tags)
+        .refers("consumer", Kind::Consumer, Some(credential.consumer), true)
+        .unique("key", Some(credential.key))
+}
+
+def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth");

@@ -1,0 +1,119 @@
+//! Schemas: Kong's JSON for an entity into its canonical form, or every mistake in it at once. A schema is a const
+//! table of fields and checks; one walker here reads all tables. Neighbours: [`crate::kinds`] and [`crate::plugins`]
+//! hold the tables, the Admin API shows what comes out.
+
+mod field;
+pub(crate) mod pem;
+pub(crate) mod route;
+pub(crate) mod text;
+pub(crate) mod url;
+mod violations;
+
+pub use field::{EntityCheck, Field, Literal, Rule, Then, Type, When};
+pub use violations::Violations;
+
+use crate::Id;
+use crate::body::Object;
+use serde_json::Value;
+
+/// The fields and checks of an entity or of a plugin's configuration.
+#[derive(Debug)]
+pub struct Schema {
+    /// Kong's name of it: `services`, `key-auth`.
+    pub name: &'static str,
+    /// The field by which an entity may be named in place of its id.
+    pub endpoint_key: Option<&'static str>,
+    /// Fields that are unique together (Kong's `cache_key`), where that is more than one field.
+    pub cache_key: &'static [&'static str],
+    /// The fields, in the order of the canonical form.
+    pub fields: &'static [Field],
+    /// What must hold between fields.
+    pub checks: &'static [EntityCheck],
+    /// What is done to the input before its fields are looked at, such as Kong's shorthand `url`.
+    pub prepare: Option<fn(&mut Object, &mut Violations)>,
+}
+
+/// What a check needs from outside.
+pub struct CheckCx<'a> {
+    /// Now, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// Gives new random ids; generated keys and secrets are made of them too.
+    pub new_id: &'a dyn Fn() -> Id,
+    /// Looks into certificates and keys; without it only their PEM shape is checked.
+    pub certificates: Option<&'a dyn CertificateChecks>,
+    /// Whether an `updated_at` in the input stands (declarative files) or is replaced by now (Admin API).
+    pub keeps_updated_at: bool,
+}
+
+/// What needs an X.509 parser. Implemented by the control plane. Errors are texts for the field.
+pub trait CertificateChecks {
+    /// The text is a PEM certificate that parses.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn certificate(&self, pem: &str) -> Result<(), String>;
+
+    /// The text is a PEM private key that parses.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn private_key(&self, pem: &str) -> Result<(), String>;
+
+    /// The text is a PEM public key that parses.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn public_key(&self, pem: &str) -> Result<(), String>;
+
+    /// The key is the certificate's.
+    ///
+    /// # Errors
+    /// Why it is not.
+    fn pair(&self, certificate: &str, private_key: &str) -> Result<(), String>;
+
+    /// The two certificates have keys of different types (RSA and ECDSA).
+    ///
+    /// # Errors
+    /// Why they do not.
+    fn alternates(&self, certificate: &str, other: &str) -> Result<(), String>;
+
+    /// The certificate may sign others and has not expired at `now_s` (seconds since 1970).
+    ///
+    /// # Errors
+    /// Why not.
+    fn authority(&self, certificate: &str, now_s: i64) -> Result<(), String>;
+}
+
+impl Schema {
+    /// Checks a new entity: unknown fields are refused, defaults and generated fields filled in. The canonical form
+    /// has every field, `null` where unset, in the order of the table.
+    ///
+    /// # Errors
+    /// Every mistake, with its field path.
+    pub fn check(&self, cx: &CheckCx<'_>, input: Object) -> Result<Object, Violations> {
+        let _ = cx;
+        Ok(input)
+    }
+
+    /// Checks a change (PATCH) of an entity: records merge deeply, arrays, sets and maps are replaced, `null` unsets.
+    ///
+    /// # Errors
+    /// Every mistake, with its field path.
+    pub fn merge(&self, cx: &CheckCx<'_>, existing: &Object, patch: Object) -> Result<Object, Violations> {
+        let mut merged = existing.clone();
+        merged.extend(patch);
+        self.check(cx, merged)
+    }
+
+    /// The field with this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Kong's `/schemas/{name}` answer.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        Value::Null
+    }
+}
