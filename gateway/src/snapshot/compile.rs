@@ -1,0 +1,344 @@
+//! From a delta to the next snapshot: the only place that knows every kind.
+//!
+//! Each kind compiles by itself, without looking at others, so that records may come in any order and a change costs
+//! what it touches; that references resolve and unique values are unique is the catalog's to judge.
+
+use super::entities::{
+    Consumer, Instance, JwtSecret, KeyauthCredential, Protocol, Scope, Service, ServiceTls, Target, Upstream,
+};
+use super::{InstanceList, Snapshot, scope_key};
+use crate::plugins;
+use crate::router::CompiledRoute;
+use model::body::BodyError;
+use model::catalog::Conflict;
+use model::kinds;
+use model::trie::Trie;
+use model::{Change, Id, Kind, Record};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a delta cannot be served: which entity, and what is wrong with it. The control plane shows it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {id}: {message}", kind.def().name)]
+pub struct Rejection {
+    /// The entity's kind.
+    pub kind: Kind,
+    /// The entity.
+    pub id: Id,
+    /// The field, where one is to blame.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Rejection {
+    fn new(kind: Kind, id: Id, path: &str, message: impl ToString) -> Self {
+        Self { kind, id, path: path.to_owned(), message: message.to_string() }
+    }
+}
+
+impl From<Conflict> for Rejection {
+    fn from(conflict: Conflict) -> Self {
+        let (kind, id, path) = match &conflict {
+            Conflict::Body { kind, id, .. } => (*kind, *id, ""),
+            Conflict::Duplicate { kind, id, field, .. } | Conflict::Dangling { kind, id, field, .. } => {
+                (*kind, *id, *field)
+            }
+            Conflict::StillReferenced { kind, id, .. } => (*kind, *id, ""),
+        };
+        Self::new(kind, id, path, &conflict)
+    }
+}
+
+impl From<Vec<Conflict>> for Rejection {
+    /// The first one stands for all: a rejection is about the delta as a whole.
+    fn from(conflicts: Vec<Conflict>) -> Self {
+        let none = || Self::new(Kind::Service, Id::default(), "", "refused for no reason given");
+        conflicts.into_iter().next().map_or_else(none, Self::from)
+    }
+}
+
+impl Snapshot {
+    /// The snapshot after these changes, all or none of them.
+    ///
+    /// # Errors
+    /// The first thing that forbids it; `self` is untouched and serves on.
+    pub fn apply(&self, epoch: u64, version: u64, changes: &[Change]) -> Result<Self, Rejection> {
+        let catalog = self.catalog.apply(changes).map_err(Rejection::from)?;
+        let mut next = Self { epoch, version, ..self.clone() };
+        for change in changes {
+            match change {
+                Change::Put(record) => next.put(record)?,
+                Change::Delete { kind, id } => next.delete(*kind, *id),
+            }
+        }
+        next.catalog = catalog;
+        Ok(next)
+    }
+
+    /// Compiles one record in; what was there under its id goes first.
+    pub(super) fn put(&mut self, record: &Record) -> Result<(), Rejection> {
+        let (kind, id) = (record.kind, record.id);
+        let body = |error: BodyError| Rejection::new(kind, id, "", error);
+        self.delete(kind, id);
+        let body_bytes = &record.body;
+        match kind {
+            Kind::Service => self.put_service(kinds::services::Service::decode(body_bytes).map_err(body)?),
+            Kind::Route => self.put_route(&kinds::routes::Route::decode(body_bytes).map_err(body)?)?,
+            Kind::Consumer => self.put_consumer(kinds::consumers::Consumer::decode(body_bytes).map_err(body)?),
+            Kind::Plugin => self.put_plugin(&kinds::plugins::Plugin::decode(body_bytes).map_err(body)?)?,
+            Kind::Upstream => self.put_upstream(kinds::upstreams::Upstream::decode(body_bytes).map_err(body)?),
+            Kind::Target => self.put_target(&kinds::targets::Target::decode(body_bytes).map_err(body)?)?,
+            Kind::Certificate => {
+                self.put_certificate(&kinds::certificates::Certificate::decode(body_bytes).map_err(body)?)?;
+            }
+            Kind::Sni => {
+                let sni = kinds::snis::Sni::decode(body_bytes).map_err(body)?;
+                self.snis.insert(id.0, sni.certificate.id);
+            }
+            Kind::CaCertificate => {
+                let ca = kinds::ca_certificates::CaCertificate::decode(body_bytes).map_err(body)?;
+                self.ca_certificates.insert(id.0, ca.cert.into());
+            }
+            Kind::KeyauthCredential => {
+                self.put_keyauth(kinds::keyauth_credentials::KeyauthCredential::decode(body_bytes).map_err(body)?);
+            }
+            Kind::JwtSecret => self.put_jwt(kinds::jwt_secrets::JwtSecret::decode(body_bytes).map_err(body)?),
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, kind: Kind, id: Id) {
+        match kind {
+            Kind::Service => drop(self.services.remove(id.0)),
+            Kind::Route => {
+                if let Some(route) = self.routes.remove(id.0) {
+                    self.router.remove(&route);
+                }
+            }
+            Kind::Consumer => drop(self.consumers.remove(id.0)),
+            Kind::Plugin => {
+                if let Some(instance) = self.instances.remove(id.0) {
+                    self.unscope(&instance);
+                }
+            }
+            Kind::Upstream => drop(self.upstreams.remove(id.0)),
+            Kind::Target => {
+                if let Some(target) = self.targets.remove(id.0) {
+                    without(&mut self.target_lists, target.upstream.0, |other| other.id == target.id);
+                }
+            }
+            Kind::Certificate => drop(self.certificates.remove(id.0)),
+            Kind::Sni => drop(self.snis.remove(id.0)),
+            Kind::CaCertificate => drop(self.ca_certificates.remove(id.0)),
+            Kind::KeyauthCredential => drop(self.keyauth.remove(id.0)),
+            Kind::JwtSecret => drop(self.jwt.remove(id.0)),
+        }
+    }
+
+    fn put_service(&mut self, service: kinds::services::Service) {
+        let tls = ServiceTls {
+            verify: service.tls_verify,
+            verify_depth: service.tls_verify_depth.and_then(|depth| u32::try_from(depth).ok()),
+            ca_certificates: service.ca_certificates.unwrap_or_default().into(),
+            client_certificate: service.client_certificate.map(|certificate| certificate.id),
+        };
+        let is_plain = tls.verify.is_none() && tls.ca_certificates.is_empty() && tls.client_certificate.is_none();
+        let compiled = Service {
+            id: service.id,
+            name: service.name.map(Into::into),
+            enabled: service.enabled,
+            protocol: match service.protocol.as_str() {
+                "http" => Protocol::Http,
+                "https" => Protocol::Https,
+                _ => Protocol::Unsupported,
+            },
+            host: service.host.into(),
+            port: bounded(service.port),
+            path: service.path.map(Into::into),
+            retries: bounded(service.retries),
+            connect_timeout: millis(service.connect_timeout),
+            write_timeout: millis(service.write_timeout),
+            read_timeout: millis(service.read_timeout),
+            tls: (!is_plain).then(|| Box::new(tls)),
+        };
+        self.services.insert(compiled.id.0, Arc::new(compiled));
+    }
+
+    fn put_route(&mut self, route: &kinds::routes::Route) -> Result<(), Rejection> {
+        let compiled = CompiledRoute::compile(route)
+            .map_err(|error| Rejection::new(Kind::Route, route.id, error.field(), &error))?;
+        let compiled = Arc::new(compiled);
+        self.router.insert(&compiled);
+        self.routes.insert(route.id.0, compiled);
+        Ok(())
+    }
+
+    fn put_consumer(&mut self, consumer: kinds::consumers::Consumer) {
+        let compiled = Consumer {
+            id: consumer.id,
+            username: consumer.username.map(Into::into),
+            custom_id: consumer.custom_id.map(Into::into),
+        };
+        self.consumers.insert(compiled.id.0, Arc::new(compiled));
+    }
+
+    fn put_plugin(&mut self, plugin: &kinds::plugins::Plugin) -> Result<(), Rejection> {
+        let refuse = |path: &str, message: &dyn ToString| Rejection::new(Kind::Plugin, plugin.id, path, message.to_string());
+        let Some(def) = model::plugins::find(&plugin.name) else {
+            let message = format!("plugin '{}' is not in this data plane", plugin.name);
+            return Err(refuse("name", &message));
+        };
+        if !plugin.enabled {
+            return Ok(());
+        }
+        let built = plugins::build(def.name, &plugin.config).map_err(|error| refuse("config", &error))?;
+        let scope = Scope {
+            route: plugin.route.map(|route| route.id),
+            service: plugin.service.map(|service| service.id),
+            consumer: plugin.consumer.map(|consumer| consumer.id),
+        };
+        let runs_on = |protocol: &str| plugin.protocols.iter().any(|named| named == protocol);
+        let instance = Arc::new(Instance {
+            id: plugin.id,
+            name: def.name,
+            priority: def.priority,
+            scope,
+            on_http: runs_on("http"),
+            on_https: runs_on("https"),
+            plugin: built,
+        });
+        self.scope(&instance);
+        self.instances.insert(plugin.id.0, instance);
+        Ok(())
+    }
+
+    fn scope(&mut self, instance: &Arc<Instance>) {
+        self.count_scope(instance.scope, 1);
+        let by_priority = |a: &Arc<Instance>, b: &Arc<Instance>| b.priority.cmp(&a.priority).then(a.id.cmp(&b.id));
+        if instance.scope == Scope::default() {
+            let mut list = self.global.to_vec();
+            list.push(instance.clone());
+            list.sort_by(by_priority);
+            self.global = list.into();
+        } else {
+            with(&mut self.scoped, scope_key(instance.scope), instance.clone(), by_priority);
+        }
+    }
+
+    fn unscope(&mut self, instance: &Instance) {
+        self.count_scope(instance.scope, -1);
+        if instance.scope == Scope::default() {
+            self.global = self.global.iter().filter(|other| other.id != instance.id).cloned().collect::<InstanceList>();
+        } else {
+            without(&mut self.scoped, scope_key(instance.scope), |other| other.id == instance.id);
+        }
+    }
+
+    fn count_scope(&mut self, scope: Scope, by: isize) {
+        if scope.consumer.is_some() {
+            self.with_consumer = self.with_consumer.saturating_add_signed(by);
+        }
+        if scope.route.is_some() && scope.service.is_some() {
+            self.with_route_and_service = self.with_route_and_service.saturating_add_signed(by);
+        }
+    }
+
+    fn put_upstream(&mut self, upstream: kinds::upstreams::Upstream) {
+        let compiled = Upstream {
+            id: upstream.id,
+            name: upstream.name.into(),
+            host_header: upstream.host_header.map(Into::into),
+            client_certificate: upstream.client_certificate.map(|certificate| certificate.id),
+        };
+        self.upstreams.insert(compiled.id.0, Arc::new(compiled));
+    }
+
+    fn put_target(&mut self, target: &kinds::targets::Target) -> Result<(), Rejection> {
+        let refused = || Rejection::new(Kind::Target, target.id, "target", "expected host:port");
+        let (host, port) = target.target.rsplit_once(':').ok_or_else(refused)?;
+        let compiled = Arc::new(Target {
+            id: target.id,
+            upstream: target.upstream.id,
+            host: host.trim_start_matches('[').trim_end_matches(']').into(),
+            port: port.parse().map_err(|_| refused())?,
+            weight: bounded(target.weight),
+        });
+        let by_id = |a: &Arc<Target>, b: &Arc<Target>| a.id.cmp(&b.id);
+        with(&mut self.target_lists, compiled.upstream.0, compiled.clone(), by_id);
+        self.targets.insert(compiled.id.0, compiled);
+        Ok(())
+    }
+
+    fn put_certificate(&mut self, certificate: &kinds::certificates::Certificate) -> Result<(), Rejection> {
+        let key = pki::certified_key(&certificate.cert, &certificate.key)
+            .map_err(|error| Rejection::new(Kind::Certificate, certificate.id, "cert", error))?;
+        self.certificates.insert(certificate.id.0, key);
+        Ok(())
+    }
+
+    fn put_keyauth(&mut self, credential: kinds::keyauth_credentials::KeyauthCredential) {
+        let compiled = KeyauthCredential {
+            id: credential.id,
+            consumer: credential.consumer.id,
+            key: credential.key.into(),
+            expires_at: credential.ttl.map(|ttl| credential.created_at.saturating_add(ttl)),
+        };
+        self.keyauth.insert(compiled.id.0, Arc::new(compiled));
+    }
+
+    fn put_jwt(&mut self, secret: kinds::jwt_secrets::JwtSecret) {
+        let compiled = JwtSecret {
+            id: secret.id,
+            consumer: secret.consumer.id,
+            key: secret.key.into(),
+            algorithm: secret.algorithm.into(),
+            secret: secret.secret.map(Into::into),
+            public_key: secret.rsa_public_key.map(Into::into),
+        };
+        self.jwt.insert(compiled.id.0, Arc::new(compiled));
+    }
+}
+
+/// Adds to a shared list, in order; what shares the old list keeps it.
+fn with<T>(lists: &mut Trie<Arc<[Arc<T>]>>, key: u128, item: Arc<T>, order: impl FnMut(&Arc<T>, &Arc<T>) -> std::cmp::Ordering) {
+    let mut list = lists.get(key).map(|list| list.to_vec()).unwrap_or_default();
+    list.push(item);
+    list.sort_by(order);
+    lists.insert(key, list.into());
+}
+
+/// Takes out of a shared list, and the list away when nothing is left.
+fn without<T>(lists: &mut Trie<Arc<[Arc<T>]>>, key: u128, is_it: impl Fn(&T) -> bool) {
+    let Some(list) = lists.get(key) else { return };
+    let rest: Arc<[Arc<T>]> = list.iter().filter(|item| !is_it(item)).cloned().collect();
+    if rest.is_empty() {
+        lists.remove(key);
+    } else {
+        lists.insert(key, rest);
+    }
+}
+
+/// A number that the schema has bounded to what fits; the nearest that fits, should an older schema not have.
+fn bounded<T: TryFrom<i64> + Bounded>(number: i64) -> T {
+    T::try_from(number).unwrap_or(if number < 0 { T::LEAST } else { T::MOST })
+}
+
+trait Bounded {
+    const LEAST: Self;
+    const MOST: Self;
+}
+
+impl Bounded for u16 {
+    const LEAST: Self = u16::MIN;
+    const MOST: Self = u16::MAX;
+}
+
+impl Bounded for u32 {
+    const LEAST: Self = u32::MIN;
+    const MOST: Self = u32::MAX;
+}
+
+fn millis(number: i64) -> Duration {
+    Duration::from_millis(u64::try_from(number).unwrap_or(0))
+}

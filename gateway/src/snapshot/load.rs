@@ -1,0 +1,39 @@
+//! Builds a snapshot from a whole set of records: the store at start, a full sync, a declarative file.
+
+use super::{Rejection, Snapshot};
+use model::Record;
+use model::catalog;
+
+/// Takes records in any order; references are judged when all are there.
+pub struct Loader {
+    catalog: catalog::Loader,
+    next: Snapshot,
+}
+
+impl Loader {
+    /// Starts from nothing.
+    #[must_use]
+    pub fn new(epoch: u64, version: u64) -> Self {
+        let mut next = Snapshot::empty();
+        (next.epoch, next.version) = (epoch, version);
+        Self { catalog: next.catalog.loader(), next }
+    }
+
+    /// Compiles one record into the snapshot to be.
+    ///
+    /// # Errors
+    /// What is wrong with it; the loader is then of no more use.
+    pub fn put(&mut self, record: &Record) -> Result<(), Rejection> {
+        self.catalog.put(record).map_err(Rejection::from)?;
+        self.next.put(record)
+    }
+
+    /// The snapshot, when all references resolve.
+    ///
+    /// # Errors
+    /// The first reference that does not.
+    pub fn finish(self) -> Result<Snapshot, Rejection> {
+        let catalog = self.catalog.finish().map_err(Rejection::from)?;
+        Ok(Snapshot { catalog, ..self.next })
+    }
+}

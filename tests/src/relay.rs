@@ -1,0 +1,115 @@
+//! A link that can be measured and broken: a TCP relay that counts bytes, cuts, and goes silent.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+/// A relay in front of one address.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes that clients sent.
+    up: AtomicU64,
+    /// Bytes that clients got.
+    down: AtomicU64,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+    refuse: AtomicBool,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl Relay {
+    /// Listens on an ephemeral loopback port and forwards to `target`.
+    #[must_use]
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let state = Arc::new(State::default());
+        let shared = state.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if !shared.refuse.load(Ordering::Relaxed) {
+                    shared.join(client, target);
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Bytes of TCP payload so far: sent by clients, sent to clients.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.state.up.load(Ordering::SeqCst), self.state.down.load(Ordering::SeqCst))
+    }
+
+    /// Breaks every connection; new ones are taken.
+    pub fn cut(&self) {
+        for connection in self.state.connections.lock().expect("unpoisoned").drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Breaks every connection and takes no new one.
+    pub fn down(&self) {
+        self.state.refuse.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+
+    /// Takes connections again.
+    pub fn up(&self) {
+        self.state.refuse.store(false, Ordering::Relaxed);
+    }
+
+    /// Stops forwarding without a word: connections stay, nothing arrives.
+    pub fn freeze(&self) {
+        *self.state.frozen.lock().expect("unpoisoned") = true;
+    }
+
+    /// Forwards again.
+    pub fn thaw(&self) {
+        *self.state.frozen.lock().expect("unpoisoned") = false;
+        self.state.thawed.notify_all();
+    }
+}
+
+impl State {
+    fn join(self: &Arc<Self>, client: TcpStream, target: SocketAddr) {
+        let Ok(server) = TcpStream::connect(target) else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let pairs = [(client.try_clone(), server.try_clone(), true), (server.try_clone(), client.try_clone(), false)];
+        for (from, to, is_up) in pairs {
+            if let (Ok(from), Ok(to)) = (from, to) {
+                let state = self.clone();
+                thread::spawn(move || state.pump(from, to, is_up));
+            }
+        }
+        self.connections.lock().expect("unpoisoned").extend([client, server]);
+    }
+
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_up: bool) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count) = from.read(&mut buffer) {
+            let guard = self.frozen.lock().expect("unpoisoned");
+            drop(self.thawed.wait_while(guard, |frozen| *frozen).expect("unpoisoned"));
+            let counter = if is_up { &self.up } else { &self.down };
+            counter.fetch_add(count as u64, Ordering::SeqCst);
+            if count == 0 || to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+}
