@@ -27,7 +27,9 @@ impl Authorities {
     pub fn load(material: &Material) -> Result<Authorities, PkiError> {
         let mut authorities = Authorities { anchors: Vec::new(), digests: Vec::new() };
         for certificate in material.certificates()? {
-            authorities.add(&certificate).map_err(|error| material.malformed(format!("not a CA certificate: {error}")))?;
+            authorities
+                .add(&certificate)
+                .map_err(|error| material.malformed(format!("not a CA certificate: {error}")))?;
         }
         Ok(authorities)
     }
@@ -46,7 +48,9 @@ impl Authorities {
     /// Those that the operating system trusts. Certificates in its bundle that cannot be used are passed over.
     pub fn system() -> Result<Authorities, PkiError> {
         for bundle in SYSTEM_BUNDLES {
-            let Ok(certificates) = Material::load(bundle).and_then(|material| material.certificates()) else { continue };
+            let Ok(certificates) = Material::load(bundle).and_then(|material| material.certificates()) else {
+                continue;
+            };
             let mut authorities = Authorities { anchors: Vec::new(), digests: Vec::new() };
             for certificate in &certificates {
                 let _ = authorities.add(certificate);

@@ -71,7 +71,10 @@ mod tests {
         let pair = issue::gen_cert(1095, 1_700_000_000).unwrap();
         let identity = ClusterIdentity::load(&pair.cert_pem, &pair.key_pem).unwrap();
         assert_eq!(identity.common_name(), Some("kong_clustering"));
-        assert_eq!(identity.validity(), Validity { not_before: 1_700_000_000, not_after: 1_700_000_000 + 1095 * 86_400 });
+        assert_eq!(
+            identity.validity(),
+            Validity { not_before: 1_700_000_000, not_after: 1_700_000_000 + 1095 * 86_400 }
+        );
     }
 
     #[test]

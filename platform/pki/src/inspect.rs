@@ -1,5 +1,7 @@
 //! A certificate read in full, for whoever stores it or shows it to people.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -57,15 +59,22 @@ pub fn check_pair(cert_pem: &str, key_pem: &str) -> Result<(), PkiError> {
 
 fn sans(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let text = |name: &GeneralName<'_>| match name {
+    extension.value.general_names.iter().filter_map(san).collect()
+}
+
+fn san(name: &GeneralName<'_>) -> Option<String> {
+    match name {
         GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(&[a, b, c, d]) => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
-        GeneralName::IPAddress(bytes) => {
-            <[u8; 16]>::try_from(*bytes).ok().map(|octets| std::net::Ipv6Addr::from(octets).to_string())
-        }
+        GeneralName::IPAddress(octets) => address(octets),
         _ => None,
-    };
-    extension.value.general_names.iter().filter_map(text).collect()
+    }
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(Ipv4Addr::from(v4).to_string());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(|v6| Ipv6Addr::from(v6).to_string())
 }
 
 #[cfg(test)]

@@ -185,8 +185,7 @@ mod tests {
         );
         let cert = Material::text("a.key", &pair.cert_pem);
         assert!(matches!(cert.private_key(), Err(PkiError::NoKey { .. })));
-        let encrypted =
-            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_owned();
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_owned();
         assert!(matches!(Material::text("a.key", &encrypted).private_key(), Err(PkiError::EncryptedKey { .. })));
     }
 

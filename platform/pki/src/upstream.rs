@@ -29,9 +29,7 @@ pub struct UpstreamTls {
 /// TLS 1.2 and 1.3 towards origins. `alpn` lists the protocols to offer, most wanted first.
 pub fn upstream_client(tls: &UpstreamTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, PkiError> {
     let verifier: Arc<dyn ServerCertVerifier> = match &tls.verify {
-        Some(authorities) => {
-            Arc::new(IssuedServer { authorities: authorities.clone(), depth_max: tls.verify_depth })
-        }
+        Some(authorities) => Arc::new(IssuedServer { authorities: authorities.clone(), depth_max: tls.verify_depth }),
         None => Arc::new(AnyServer),
     };
     let builder = ClientConfig::builder_with_provider(provider())

@@ -165,15 +165,7 @@ pub(crate) fn check_chain(
         _ => Err(webpki::Error::MaximumPathDepthExceeded),
     };
     parsed
-        .verify_for_usage(
-            algorithms().all,
-            &authorities.anchors,
-            intermediates,
-            now,
-            usage,
-            None,
-            Some(&within_depth),
-        )
+        .verify_for_usage(algorithms().all, &authorities.anchors, intermediates, now, usage, None, Some(&within_depth))
         .map(|_| ())
         .map_err(|error| refusal(&error, end_entity, depth_max))
 }
@@ -190,9 +182,7 @@ fn check_dates(certificate: &[u8], now: UnixTime) -> Result<(), Refusal> {
 
 fn check_name(end_entity: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Refusal> {
     let parsed = EndEntityCert::try_from(end_entity).map_err(|error| refusal(&error, end_entity, 0))?;
-    parsed
-        .verify_is_valid_for_subject_name(name)
-        .map_err(|_| Refusal::WrongName { name: name.to_str().into_owned() })
+    parsed.verify_is_valid_for_subject_name(name).map_err(|_| Refusal::WrongName { name: name.to_str().into_owned() })
 }
 
 /// The verifier's error as one of ours. Dates are read anew: the verifier's error may be about an intermediate.

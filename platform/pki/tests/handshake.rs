@@ -125,10 +125,7 @@ fn a_stranger_completes_the_handshake_and_is_known_as_one() {
     let theirs = identity(&stranger).digest();
     assert_eq!(
         server.peer(&accepted, NOW),
-        Peer::Stranger {
-            digest: theirs,
-            refusal: Refusal::NotTheClusterCertificate { ours: ours.digest(), theirs }
-        }
+        Peer::Stranger { digest: theirs, refusal: Refusal::NotTheClusterCertificate { ours: ours.digest(), theirs } }
     );
 }
 
@@ -341,10 +338,7 @@ fn an_origin_is_verified_only_where_the_service_says_so() {
         upstream(&strict, &foreign, "origin.test"),
         Err(TlsFailure::WeRefused(Refusal::UnknownIssuer { .. }))
     ));
-    assert!(matches!(
-        upstream(&strict, &good, "other.test"),
-        Err(TlsFailure::WeRefused(Refusal::WrongName { .. }))
-    ));
+    assert!(matches!(upstream(&strict, &good, "other.test"), Err(TlsFailure::WeRefused(Refusal::WrongName { .. }))));
 }
 
 #[test]
