@@ -1,1 +1,30 @@
-//! x
+//! The sync protocol between a control plane (CP) and its data planes (DP): frames, messages, limits, and both ends of
+//! a session as pure state machines. No I/O, no clock, no randomness: bytes and the time come in as arguments, actions
+//! come out. `PROTOCOL.md` beside this crate is the normative text; someone else could write the other end from it.
+//!
+//! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
+//! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`compat`] decides which nodes get
+//! anything at all, [`dp`] and [`cp`] are the two ends. [`error::ProtocolError`] has one variant per way in which a
+//! peer can break the rules.
+
+pub mod compat;
+pub mod cp;
+pub mod delta;
+pub mod dp;
+pub mod error;
+pub mod frame;
+pub mod full;
+pub mod limits;
+pub mod message;
+mod read;
+
+pub use delta::{Delta, Encoded, Entity, Op};
+pub use error::ProtocolError;
+pub use full::Cursor;
+pub use message::{Bye, ByeReason, Hello, KindVersion, Nack, NackCode, PluginVersion, Welcome};
+
+/// The ALPN name of this protocol on the cluster port.
+pub const ALPN: &[u8] = b"edge-sync/1";
+
+/// The protocol version that this crate speaks; HELLO offers a range of them.
+pub const PROTO: u8 = 1;

@@ -1,0 +1,589 @@
+//! The control plane's end of a session with one node. It decides from the node's HELLO how to go on, sends a step as
+//! soon as the node has no other one unacknowledged (so that changes coalesce behind a slow node, and only there), and
+//! keeps what is to be known of the node in a [`Report`].
+//!
+//! ```text
+//! new ─HELLO─▶ Joined ─admit─▶ Idle ─behind head─▶ Delta | Full ─ACK/NACK─▶ Idle
+//!                     └refuse─▶ Closed
+//! ```
+//!
+//! What is sent comes from a [`Source`]: one view of the configuration, passed as an argument each time. A session holds
+//! no configuration; beside a full sync (a chunk of it at a time) it holds a few hundred bytes.
+
+use crate::PROTO;
+use crate::compat::{self, InUse, SyncStatus};
+use crate::delta::{Builder, Encoded, Entity, Op};
+use crate::error::ProtocolError;
+use crate::frame::Decoder;
+use crate::full::{Cursor, Sender};
+use crate::limits::{ANSWER_MS_MAX, GREETING_MS_MAX, WANTED_MAX, clip};
+use crate::message::{
+    Ack, Bye, ByeReason, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
+};
+use bytes::Bytes;
+use model::{Id, Record};
+use std::sync::Arc;
+
+/// One view of the configuration, as one node may see it. Everything it says is about the same version.
+pub trait Source {
+    /// The incarnation of the database; never 0.
+    fn epoch(&self) -> u64;
+    /// The newest version.
+    fn head(&self) -> u64;
+    /// The oldest version from which [`Source::delta`] is exact.
+    fn floor(&self) -> u64;
+    /// The root digest at `head`: the wrapping sum of the tags of all entities.
+    fn root(&self) -> u64;
+    /// What the configuration needs of a node.
+    fn in_use(&self) -> &InUse;
+    /// The step from `from` (between floor and head) to head: each entity that changed since once, as it is at head.
+    /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA.
+    fn delta(&self, from: u64) -> Option<Arc<Encoded>>;
+    /// One entity at head.
+    fn record(&self, kind: u8, id: Id) -> Option<Record>;
+    /// Everything at head.
+    fn full(&self) -> Box<dyn Cursor>;
+}
+
+/// What is the same for all sessions of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The cluster's id.
+    pub cluster: Id,
+    /// The software version, `major.minor.patch`.
+    pub software: String,
+    /// `incremental_sync`.
+    pub incremental: bool,
+    /// The shortest heartbeat that nodes may use, in seconds.
+    pub heartbeat_min_s: u32,
+    /// The longest heartbeat that nodes may use, in seconds; 0 lets them have none.
+    pub heartbeat_max_s: u32,
+}
+
+impl Config {
+    /// A control plane with the defaults of everything that has one.
+    #[must_use]
+    pub fn new(cluster: Id, software: String) -> Self {
+        Self { cluster, software, incremental: true, heartbeat_min_s: 5, heartbeat_max_s: 0 }
+    }
+
+    /// The heartbeat in force, given what the node proposes.
+    fn heartbeat_s(&self, proposed: u32) -> u32 {
+        match (proposed, self.heartbeat_max_s) {
+            (0, max) => max,
+            (proposed, 0) => proposed.max(self.heartbeat_min_s),
+            (proposed, max) => proposed.max(self.heartbeat_min_s).min(max),
+        }
+    }
+}
+
+/// What the caller has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes. Those of a delta are shared with other sessions.
+    Send(Bytes),
+    /// A node said who it is: answer with [`Session::admit`] or [`Session::refuse`].
+    Joined(Arc<Hello>),
+    /// Something that is to be known of the node has changed.
+    Report(Report),
+    /// Flush what was sent and close the connection.
+    Close(Closed),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The node broke the rules.
+    #[error("node broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The node was refused.
+    #[error("node refused ({why:?}): {message}")]
+    Refused {
+        /// Why.
+        why: RefuseReason,
+        /// For people.
+        message: String,
+    },
+    /// The node said goodbye.
+    #[error("node closed the session ({:?}): {}", .0.reason, .0.message)]
+    Bye(Bye),
+    /// No HELLO, or nothing for longer than the heartbeat allows.
+    #[error("node is silent")]
+    Silent,
+    /// The database is another incarnation than at the greeting; nodes greet again.
+    #[error("epoch changed")]
+    Epoch,
+    /// [`Session::bye`] was called.
+    #[error("this end closed the session")]
+    Shutdown,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The epoch that the node is in.
+    pub epoch: u64,
+    /// The version that is live there.
+    pub applied: u64,
+    /// The version that survives a power cut there.
+    pub durable: u64,
+    /// The version that was sent and is not acknowledged.
+    pub in_flight: Option<u64>,
+    /// Kong's status of the node.
+    pub status: SyncStatus,
+    /// Why the status is not normal; empty otherwise.
+    pub reason: String,
+    /// How the session goes on.
+    pub mode: Mode,
+    /// Whether deltas are sent at all.
+    pub incremental: bool,
+    /// The last refusal that no later version has healed.
+    pub nack: Option<Arc<Nack>>,
+    /// Bytes received, without TLS.
+    pub bytes_in: u64,
+    /// Bytes sent, without TLS.
+    pub bytes_out: u64,
+}
+
+enum State {
+    Closed,
+    Greeting {
+        until: u64,
+    },
+    /// HELLO came; the caller has to admit or refuse.
+    Joined,
+    Live,
+}
+
+enum Work {
+    Idle,
+    Delta { to: u64, root: u64 },
+    Full(Box<Sender>),
+}
+
+/// The control plane's end.
+pub struct Session {
+    config: Arc<Config>,
+    state: State,
+    decoder: Decoder,
+    node: Option<Arc<Hello>>,
+    /// The epoch that WELCOME named.
+    epoch: u64,
+    heartbeat_ms: u64,
+    /// When bytes last came.
+    heard: u64,
+    work: Work,
+    /// The root digest of the node at its version.
+    root: u64,
+    /// The version that the node refused; nothing is sent until there is another head.
+    refused: Option<u64>,
+    /// The node's content is not what its version says.
+    diverged: bool,
+    wanted: Vec<(u8, Id)>,
+    report: Report,
+    /// Whether the report has changed since it was last given out.
+    dirty: bool,
+}
+
+impl Session {
+    /// A connection was accepted.
+    #[must_use]
+    pub fn new(config: Arc<Config>, now: u64) -> Self {
+        let report = Report {
+            epoch: 0,
+            applied: 0,
+            durable: 0,
+            in_flight: None,
+            status: SyncStatus::Unknown,
+            reason: String::new(),
+            mode: Mode::Withheld,
+            incremental: config.incremental,
+            nack: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        Self {
+            config,
+            state: State::Greeting { until: now.saturating_add(GREETING_MS_MAX) },
+            decoder: Decoder::new(),
+            node: None,
+            epoch: 0,
+            heartbeat_ms: 0,
+            heard: now,
+            work: Work::Idle,
+            root: 0,
+            refused: None,
+            diverged: false,
+            wanted: Vec::new(),
+            report,
+            dirty: false,
+        }
+    }
+
+    /// What is known of the node, with the byte counters of this moment.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, mut bytes: &[u8], now: u64, source: &dyn Source) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.heard = now;
+        self.report.bytes_in += bytes.len() as u64;
+        while !matches!(self.state, State::Closed) {
+            match self.decoder.next(&mut bytes) {
+                Ok(Some(frame)) => {
+                    let handled = Message::decode(frame).and_then(|message| match message {
+                        Some(message) => self.message(message, source, &mut out),
+                        None => Ok(()),
+                    });
+                    if let Err(error) = handled {
+                        self.fail(error, &mut out);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => self.fail(error, &mut out),
+            }
+        }
+        self.pump(source, &mut out);
+        out
+    }
+
+    /// The node of [`Action::Joined`] may connect.
+    pub fn admit(&mut self, source: &dyn Source) -> Vec<Action> {
+        let mut out = Vec::new();
+        let (State::Joined, Some(node)) = (&self.state, self.node.clone()) else { return out };
+        if let Err(reason) = compat::core(&self.config.software, &node.software) {
+            (self.report.status, self.report.reason) = (reason.status(), reason.to_string());
+            self.refuse_with(RefuseReason::Software, 0, reason.to_string(), &mut out);
+            return out;
+        }
+        self.state = State::Live;
+        self.epoch = source.epoch();
+        let heartbeat_s = self.config.heartbeat_s(node.heartbeat_s);
+        self.heartbeat_ms = u64::from(heartbeat_s) * 1000;
+        self.decide(source);
+        let welcome = Welcome {
+            proto: PROTO,
+            cluster: self.config.cluster,
+            epoch: self.epoch,
+            head: source.head(),
+            root: source.root(),
+            heartbeat_s,
+            incremental: self.report.incremental,
+            mode: self.report.mode,
+            message: clip(self.report.reason.clone()),
+        };
+        self.send(&Message::Welcome(welcome), &mut out);
+        self.pump(source, &mut out);
+        out
+    }
+
+    /// The node of [`Action::Joined`] may not connect.
+    pub fn refuse(&mut self, why: RefuseReason, retry_after_s: u32, message: &str) -> Vec<Action> {
+        let mut out = Vec::new();
+        if matches!(self.state, State::Joined) {
+            self.refuse_with(why, retry_after_s, message.to_owned(), &mut out);
+        }
+        out
+    }
+
+    /// There is another view than at the last call.
+    pub fn head_changed(&mut self, source: &dyn Source) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.pump(source, &mut out);
+        out
+    }
+
+    /// Everything that was to be sent has been written: the next piece of a full sync, if one is to be had. Call it
+    /// again whenever its bytes are written. This is what keeps heartbeats and small messages ahead of bulk.
+    pub fn drained(&mut self) -> Vec<Action> {
+        let mut out = Vec::new();
+        if let (State::Live, Work::Full(sender)) = (&self.state, &mut self.work)
+            && let Some(bytes) = sender.next()
+        {
+            self.send_bytes(bytes, &mut out);
+        }
+        out
+    }
+
+    /// When [`Session::tick`] is to be called next, if nothing else happens before.
+    #[must_use]
+    pub fn timer(&self) -> Option<u64> {
+        match &self.state {
+            State::Closed | State::Joined => None,
+            State::Greeting { until } => Some(*until),
+            State::Live => {
+                let silence = self.heartbeat_ms.saturating_add(2 * ANSWER_MS_MAX);
+                (self.heartbeat_ms > 0).then(|| self.heard.saturating_add(silence))
+            }
+        }
+    }
+
+    /// Time has passed. May be called at any time; does something only when [`Session::timer`] is over.
+    pub fn tick(&mut self, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        if self.timer().is_some_and(|at| now >= at) {
+            self.close(ByeReason::Silent, "", Closed::Silent, &mut out);
+        }
+        out
+    }
+
+    /// Ends the session.
+    pub fn bye(&mut self, reason: ByeReason, message: &str) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.close(reason, message, Closed::Shutdown, &mut out);
+        out
+    }
+
+    fn message(&mut self, message: Message, source: &dyn Source, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        self.dirty = true;
+        match (&self.state, message) {
+            (_, Message::Bye(bye)) => {
+                self.state = State::Closed;
+                out.push(Action::Report(self.report.clone()));
+                out.push(Action::Close(Closed::Bye(bye)));
+            }
+            (State::Greeting { .. }, Message::Hello(hello)) => self.hello(hello, out),
+            (State::Live, Message::Ack(ack)) => self.ack(ack)?,
+            (State::Live, Message::Nack(nack)) => self.nack(nack)?,
+            (State::Live, Message::Ping) => {
+                self.send(&Message::Pong(Pong { head: source.head(), root: source.root() }), out);
+            }
+            (State::Live, Message::Want(want)) => self.want(want),
+            (State::Live, Message::FullGet(get)) => self.full_get(get)?,
+            (State::Live, other) => {
+                return Err(ProtocolError::Unexpected { message: other.kind(), state: "after WELCOME" });
+            }
+            (_, other) => return Err(ProtocolError::Unexpected { message: other.kind(), state: "before WELCOME" }),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, hello: Hello, out: &mut Vec<Action>) {
+        let have = hello.have;
+        (self.report.epoch, self.report.applied, self.report.durable) = (have.epoch, have.applied, have.durable);
+        self.root = have.root;
+        self.report.incremental = self.config.incremental && hello.incremental;
+        let spoken = (hello.proto_min..=hello.proto_max).contains(&PROTO);
+        let node = Arc::new(hello);
+        self.node = Some(Arc::clone(&node));
+        self.state = State::Joined;
+        if spoken {
+            out.push(Action::Joined(node));
+        } else {
+            let message = format!("control plane speaks protocol version {PROTO}");
+            self.refuse_with(RefuseReason::Proto, 0, message, out);
+        }
+    }
+
+    fn ack(&mut self, ack: Ack) -> Result<(), ProtocolError> {
+        let applied = ack.applied;
+        let done = match &self.work {
+            Work::Delta { to, root } => (*to == applied).then_some(*root),
+            Work::Full(sender) if sender.ended() => {
+                let begin = sender.begin();
+                (begin.version == applied).then_some(begin.root)
+            }
+            Work::Idle | Work::Full(_) => None,
+        };
+        if let Some(root) = done {
+            self.work = Work::Idle;
+            self.root = root;
+            (self.diverged, self.refused) = (false, None);
+            (self.report.epoch, self.report.applied) = (self.epoch, applied);
+            (self.report.in_flight, self.report.nack) = (None, None);
+        } else if applied != self.report.applied {
+            return Err(ProtocolError::AckUnsent { applied });
+        }
+        self.report.durable = ack.durable;
+        Ok(())
+    }
+
+    fn nack(&mut self, nack: Nack) -> Result<(), ProtocolError> {
+        let (version, full) = match &self.work {
+            Work::Idle => return Err(ProtocolError::NackUnsent { version: nack.version }),
+            Work::Delta { to, .. } => (*to, false),
+            Work::Full(sender) => (sender.begin().version, true),
+        };
+        if nack.version != version {
+            return Err(ProtocolError::NackUnsent { version: nack.version });
+        }
+        self.work = Work::Idle;
+        self.report.in_flight = None;
+        // A node that ends up with another root has another content than it says: a full sync heals that, once.
+        if nack.code == NackCode::Root && !full {
+            self.diverged = true;
+        } else {
+            self.refused = Some(version);
+        }
+        self.report.nack = Some(Arc::new(nack));
+        Ok(())
+    }
+
+    fn want(&mut self, want: Want) {
+        if self.wanted.len() + want.entities.len() > WANTED_MAX {
+            self.diverged = true;
+            self.wanted.clear();
+        } else {
+            self.wanted.extend(want.entities);
+        }
+    }
+
+    fn full_get(&mut self, get: FullGet) -> Result<(), ProtocolError> {
+        match &mut self.work {
+            Work::Full(sender) if sender.begin().transfer == get.transfer => sender.grant(get),
+            // Of a full sync that has ended or was refused meanwhile.
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be done now, into mode, status and reason of the report.
+    fn decide(&mut self, source: &dyn Source) {
+        let incompatible =
+            self.node.as_ref().and_then(|node| compat::content(&self.config.software, source.in_use(), node).err());
+        let (mode, status, reason) = match incompatible {
+            Some(reason) => (Mode::Withheld, reason.status(), reason.to_string()),
+            None => (self.mode(source), SyncStatus::Normal, String::new()),
+        };
+        self.dirty |= mode != self.report.mode || status != self.report.status;
+        (self.report.mode, self.report.status, self.report.reason) = (mode, status, reason);
+    }
+
+    fn mode(&self, source: &dyn Source) -> Mode {
+        let Report { epoch, applied, incremental, .. } = self.report;
+        if epoch != source.epoch() || self.diverged {
+            return Mode::Full;
+        }
+        match applied.cmp(&source.head()) {
+            std::cmp::Ordering::Greater => Mode::Behind,
+            std::cmp::Ordering::Equal if self.root == source.root() => Mode::Same,
+            std::cmp::Ordering::Less if incremental && applied >= source.floor() => Mode::Tail,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => Mode::Full,
+        }
+    }
+
+    /// Sends what there is to be sent, if nothing is unacknowledged, and the report if it changed.
+    fn pump(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Live) {
+            if source.epoch() != self.epoch {
+                self.close(ByeReason::Epoch, "", Closed::Epoch, out);
+                return;
+            }
+            if matches!(self.work, Work::Idle) {
+                self.go_on(source, out);
+            }
+        }
+        if std::mem::take(&mut self.dirty) && self.node.is_some() && !matches!(self.state, State::Closed) {
+            out.push(Action::Report(self.report.clone()));
+        }
+    }
+
+    fn go_on(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
+        self.decide(source);
+        if self.refused == Some(source.head()) {
+            return;
+        }
+        match self.report.mode {
+            Mode::Tail => match self.step(source) {
+                Some(step) => self.send_delta(&step, out),
+                None => self.send_full(source, out),
+            },
+            Mode::Same if !self.wanted.is_empty() => match self.step(source).filter(|_| self.report.incremental) {
+                Some(step) => self.send_delta(&step, out),
+                None => self.send_full(source, out),
+            },
+            Mode::Full => self.send_full(source, out),
+            Mode::Same | Mode::Behind | Mode::Withheld | Mode::Refuse { .. } | Mode::Other(_) => {}
+        }
+    }
+
+    /// The step to head, with what the node wanted in it.
+    fn step(&mut self, source: &dyn Source) -> Option<Arc<Encoded>> {
+        let (from, head) = (self.report.applied, source.head());
+        let step = if from == head {
+            Arc::new(Builder::new(head, head, source.root()).finish()?)
+        } else {
+            source.delta(from)?
+        };
+        if self.wanted.is_empty() {
+            return Some(step);
+        }
+        let extra = self.wanted.drain(..).map(|(kind, id)| match source.record(kind, id) {
+            Some(record) => Op::Put(Entity::from(&record)),
+            None => Op::Delete { kind, id },
+        });
+        step.with(extra).map(Arc::new)
+    }
+
+    fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {
+        self.work = Work::Delta { to: step.to(), root: step.root() };
+        self.in_flight(step.to());
+        self.send_bytes(step.frames(), out);
+    }
+
+    fn send_full(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
+        let sender = Sender::new(self.epoch, source.full());
+        let begin = sender.begin();
+        self.wanted.clear();
+        self.work = Work::Full(Box::new(sender));
+        self.report.mode = Mode::Full;
+        self.in_flight(begin.version);
+        self.send(&Message::FullBegin(begin), out);
+    }
+
+    fn in_flight(&mut self, version: u64) {
+        self.report.in_flight = Some(version);
+        self.dirty = true;
+    }
+
+    fn refuse_with(&mut self, why: RefuseReason, retry_after_s: u32, message: String, out: &mut Vec<Action>) {
+        let message = clip(message);
+        let mode = Mode::Refuse { why, retry_after_s };
+        let welcome = Welcome {
+            proto: PROTO,
+            cluster: self.config.cluster,
+            epoch: 0,
+            head: 0,
+            root: 0,
+            heartbeat_s: 0,
+            incremental: false,
+            mode,
+            message: message.clone(),
+        };
+        self.report.mode = mode;
+        self.send(&Message::Welcome(welcome), out);
+        self.state = State::Closed;
+        out.push(Action::Report(self.report.clone()));
+        out.push(Action::Close(Closed::Refused { why, message }));
+    }
+
+    fn send(&mut self, message: &Message, out: &mut Vec<Action>) {
+        self.send_bytes(message.encode(), out);
+    }
+
+    fn send_bytes(&mut self, bytes: Bytes, out: &mut Vec<Action>) {
+        self.report.bytes_out += bytes.len() as u64;
+        out.push(Action::Send(bytes));
+    }
+
+    fn fail(&mut self, error: ProtocolError, out: &mut Vec<Action>) {
+        self.close(ByeReason::Protocol, &error.to_string(), Closed::Protocol(error), out);
+    }
+
+    fn close(&mut self, reason: ByeReason, message: &str, closed: Closed, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        let message = clip(message.to_owned());
+        self.send(&Message::Bye(Bye { reason, retry_after_s: 0, message }), out);
+        self.state = State::Closed;
+        self.work = Work::Idle;
+        self.report.in_flight = None;
+        if self.node.is_some() {
+            out.push(Action::Report(self.report.clone()));
+        }
+        out.push(Action::Close(closed));
+    }
+}

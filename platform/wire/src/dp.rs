@@ -1,0 +1,563 @@
+//! The data plane's end of a session. It says what the node has, takes deltas one at a time and full syncs by grants,
+//! hands over what is complete, and tells the control plane what became of it. The caller owns the connection, the
+//! store and the clock; times are milliseconds of any clock that only goes forward.
+//!
+//! ```text
+//! connected ─▶ Greeting ─WELCOME─▶ Idle ─DELTA─▶ Receiving ─last frame─▶ Staged ─applied/rejected─▶ Idle
+//!                                   └─FULL_BEGIN─▶ Full ─FULL_END─▶ Staged ─applied/rejected─▶ Idle
+//! ```
+//!
+//! Three rules for the caller. Do the actions in order. Finish (apply or reject) what was staged before `connected` is
+//! called again. After [`Action::Close`], or when the connection breaks, drop a full sync that is not complete, and
+//! wait with growing, jittered patience before the next connection.
+
+use crate::PROTO;
+use crate::delta::{Assembler, Delta, Entity};
+use crate::error::ProtocolError;
+use crate::frame::Decoder;
+use crate::full::Receiver;
+use crate::limits::{ANSWER_MS_MAX, FULL_WINDOW_BYTES, GREETING_MS_MAX, HEARTBEAT_S, WANT_MAX, clip};
+use crate::message::{
+    Ack, Bye, ByeReason, CODEC_RAW, FullBegin, FullData, FullEnd, Have, Hello, KindVersion, Message, Mode, Nack,
+    NackCode, PluginVersion, Pong, RefuseReason, Type, Want, Welcome,
+};
+use bytes::Bytes;
+use model::Id;
+
+/// Who the node is: what HELLO says beside [`Have`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node's id, the same after every restart.
+    pub node: Id,
+    /// Its host name.
+    pub hostname: String,
+    /// The software version, `major.minor.patch`.
+    pub software: String,
+    /// The kinds that this build can read.
+    pub kinds: Vec<KindVersion>,
+    /// The plugins that this build has.
+    pub plugins: Vec<PluginVersion>,
+    /// `cluster_dp_labels`.
+    pub labels: Vec<(String, String)>,
+    /// `incremental_sync`.
+    pub incremental: bool,
+    /// The heartbeat to propose, in seconds; 0 for none. See [`HEARTBEAT_S`].
+    pub heartbeat_s: u32,
+    /// How many bytes of a full sync may be on their way or unprocessed. See [`FULL_WINDOW_BYTES`].
+    pub full_window: u64,
+}
+
+impl Identity {
+    /// A node with the defaults of everything that has one.
+    #[must_use]
+    pub fn new(node: Id, hostname: String, software: String) -> Self {
+        Self {
+            node,
+            hostname,
+            software,
+            kinds: Vec::new(),
+            plugins: Vec::new(),
+            labels: Vec::new(),
+            incremental: true,
+            heartbeat_s: HEARTBEAT_S,
+            full_window: FULL_WINDOW_BYTES,
+        }
+    }
+}
+
+/// What the caller has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes.
+    Send(Bytes),
+    /// The control plane answered; for the status and the log.
+    Welcomed(Welcome),
+    /// The control plane's head, as of now; for the status.
+    Head(Pong),
+    /// A complete step: check, compile, commit, publish; then [`Session::durable`] and [`Session::applied`], or
+    /// [`Session::rejected`].
+    Stage(Delta),
+    /// A full sync starts: open the other generation. What serves goes on serving.
+    FullBegin {
+        /// The epoch of what comes.
+        epoch: u64,
+        /// Version, root, count.
+        begin: FullBegin,
+    },
+    /// Entities of the full sync: write them, then [`Session::full_processed`] with `bytes`.
+    FullChunk {
+        /// In the control plane's order; each entity of the sync comes once.
+        entities: Vec<Entity>,
+        /// Stream bytes that these entities were.
+        bytes: u64,
+    },
+    /// All of it came; digest, count and root are right. Check, compile, switch, publish; then [`Session::durable`] and
+    /// [`Session::applied`], or [`Session::rejected`].
+    FullComplete {
+        /// The epoch that the node is in once this is applied.
+        epoch: u64,
+        /// Version, root, count.
+        begin: FullBegin,
+    },
+    /// Flush what was sent and close the connection.
+    Close(Closed),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The control plane broke the rules.
+    #[error("control plane broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The control plane does not want this node.
+    #[error("control plane refused this node ({why:?}): {message}")]
+    Refused {
+        /// Why.
+        why: RefuseReason,
+        /// Not before so many seconds.
+        retry_after_s: u32,
+        /// For people.
+        message: String,
+    },
+    /// The control plane said goodbye.
+    #[error("control plane closed the session ({:?}): {}", .0.reason, .0.message)]
+    Bye(Bye),
+    /// No WELCOME, or no answer to a PING.
+    #[error("control plane does not answer")]
+    Silent,
+    /// At the same version the control plane has another content. The next HELLO says so, and is healed.
+    #[error("content at version {version} is not the control plane's")]
+    RootDiffers {
+        /// The version.
+        version: u64,
+    },
+    /// [`Session::bye`] was called.
+    #[error("this end closed the session")]
+    Shutdown,
+}
+
+/// Why a staged version is not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why.
+    pub code: NackCode,
+    /// The entity it is about: kind code and id.
+    pub entity: Option<(u8, Id)>,
+    /// The field; cut to [`crate::limits::TEXT_BYTES_MAX`].
+    pub path: String,
+    /// For people; cut to [`crate::limits::TEXT_BYTES_MAX`].
+    pub message: String,
+}
+
+enum State {
+    Closed,
+    Greeting { until: u64 },
+    Live(Live),
+}
+
+struct Live {
+    epoch: u64,
+    incremental: bool,
+    heartbeat_ms: u64,
+    work: Work,
+    /// A full sync that was rejected before its end; what still comes of it is skipped.
+    skipped: Option<u64>,
+    /// Whether WANT was sent, so that a delta may end where it starts.
+    wanted: bool,
+}
+
+enum Work {
+    Idle,
+    Receiving(Assembler),
+    Full(Box<Receiver>),
+    Staged { version: u64, root: u64, full: bool, durable: bool },
+}
+
+/// The data plane's end.
+pub struct Session {
+    identity: Identity,
+    state: State,
+    decoder: Decoder,
+    have: Have,
+    /// When bytes last came.
+    heard: u64,
+    /// When bytes were last sent.
+    sent: u64,
+    /// When a PING was sent that is not answered.
+    ping: Option<u64>,
+}
+
+impl Session {
+    /// A session that is not connected.
+    ///
+    /// # Errors
+    /// A text or list of the identity is over its limit: a matter of this node's settings.
+    pub fn new(identity: Identity) -> Result<Self, ProtocolError> {
+        let session = Self {
+            identity,
+            state: State::Closed,
+            decoder: Decoder::new(),
+            have: Have::default(),
+            heard: 0,
+            sent: 0,
+            ping: None,
+        };
+        session.hello(0).check()?;
+        Ok(session)
+    }
+
+    /// What the node has, as far as this session knows.
+    #[must_use]
+    pub fn have(&self) -> Have {
+        self.have
+    }
+
+    /// Whether a version was handed over and neither applied nor rejected.
+    #[must_use]
+    pub fn is_staged(&self) -> bool {
+        matches!(&self.state, State::Live(Live { work: Work::Staged { .. }, .. }))
+    }
+
+    /// A connection was made. `status` holds the bits of [`Hello::status`]. Forgets an earlier connection.
+    pub fn connected(&mut self, have: Have, status: u32, now: u64) -> Vec<Action> {
+        self.have = Have { durable: have.durable.min(have.applied), ..have };
+        self.decoder = Decoder::new();
+        self.state = State::Greeting { until: now.saturating_add(GREETING_MS_MAX) };
+        (self.heard, self.sent, self.ping) = (now, now, None);
+        vec![Action::Send(Message::Hello(self.hello(status)).encode())]
+    }
+
+    fn hello(&self, status: u32) -> Hello {
+        let Identity { node, hostname, software, kinds, plugins, labels, incremental, heartbeat_s, .. } =
+            self.identity.clone();
+        Hello {
+            proto_min: PROTO,
+            proto_max: PROTO,
+            node,
+            hostname,
+            software,
+            kinds,
+            plugins,
+            labels,
+            have: self.have,
+            incremental,
+            codecs: vec![CODEC_RAW],
+            heartbeat_s,
+            status,
+        }
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, mut bytes: &[u8], now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        (self.heard, self.ping) = (now, None);
+        while !matches!(self.state, State::Closed) {
+            match self.decoder.next(&mut bytes) {
+                Ok(Some(frame)) => {
+                    let handled = Message::decode(frame).and_then(|message| match message {
+                        Some(message) => self.message(message, now, &mut out),
+                        None => Ok(()),
+                    });
+                    if let Err(error) = handled {
+                        self.fail(error, now, &mut out);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => self.fail(error, now, &mut out),
+            }
+        }
+        out
+    }
+
+    /// The staged version is live.
+    pub fn applied(&mut self, version: u64, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        let State::Live(live) = &mut self.state else { return out };
+        let Work::Staged { version: staged, root, full, durable } = live.work else { return out };
+        if staged != version {
+            return out;
+        }
+        live.work = Work::Idle;
+        let kept = if full && live.epoch != self.have.epoch { 0 } else { self.have.durable.min(version) };
+        self.have.durable = if durable { version } else { kept };
+        (self.have.epoch, self.have.applied, self.have.root) = (live.epoch, version, root);
+        self.ack(now, &mut out);
+        out
+    }
+
+    /// A version is on stable storage. Before [`Session::applied`] of the same version it costs no frame.
+    pub fn durable(&mut self, version: u64, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        let State::Live(live) = &mut self.state else { return out };
+        match &mut live.work {
+            Work::Staged { version: staged, durable, .. } if *staged == version => *durable = true,
+            work => {
+                let known = self.have.durable;
+                self.have.durable = known.max(version.min(self.have.applied));
+                // While something is staged, an ACK would look like one of that; the next one will say it.
+                if self.have.durable > known && matches!(work, Work::Idle) {
+                    self.ack(now, &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    /// What is staged, or the full sync that is coming in, will not be applied; the node keeps what it has. Also when
+    /// the root digest after the step is not [`Delta::root`]: then with [`NackCode::Root`].
+    pub fn rejected(&mut self, rejection: Rejection, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        let State::Live(live) = &mut self.state else { return out };
+        let version = match &live.work {
+            Work::Staged { version, .. } => *version,
+            Work::Full(receiver) => {
+                live.skipped = Some(receiver.begin().transfer);
+                receiver.begin().version
+            }
+            Work::Idle | Work::Receiving(_) => return out,
+        };
+        live.work = Work::Idle;
+        let Rejection { code, entity, path, message } = rejection;
+        let kept = self.have.applied;
+        let nack = Nack { version, code, entity, path: clip(path), message: clip(message), kept };
+        self.send(&Message::Nack(nack), now, &mut out);
+        out
+    }
+
+    /// The caller is done with so many bytes of [`Action::FullChunk`].
+    pub fn full_processed(&mut self, bytes: u64, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        if let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state {
+            receiver.processed(bytes);
+        }
+        self.grant(now, &mut out);
+        out
+    }
+
+    /// Asks for entities to be sent whole, because what is held of them is damaged. They come with the next step.
+    pub fn want(&mut self, entities: &[(u8, Id)], now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        let State::Live(live) = &mut self.state else { return out };
+        live.wanted = true;
+        for part in entities.chunks(WANT_MAX) {
+            self.send(&Message::Want(Want { entities: part.to_vec() }), now, &mut out);
+        }
+        out
+    }
+
+    /// Ends the session.
+    pub fn bye(&mut self, reason: ByeReason, message: &str, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.close(reason, message, Closed::Shutdown, now, &mut out);
+        out
+    }
+
+    /// When [`Session::tick`] is to be called next, if nothing else happens before.
+    #[must_use]
+    pub fn timer(&self) -> Option<u64> {
+        match &self.state {
+            State::Closed => None,
+            State::Greeting { until } => Some(*until),
+            State::Live(live) => match self.ping {
+                Some(at) => Some(at.saturating_add(ANSWER_MS_MAX)),
+                None => (live.heartbeat_ms > 0).then(|| self.sent.saturating_add(live.heartbeat_ms)),
+            },
+        }
+    }
+
+    /// Time has passed. May be called at any time; does something only when [`Session::timer`] is over.
+    pub fn tick(&mut self, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        if self.timer().is_none_or(|at| now < at) {
+            return out;
+        }
+        if matches!(self.state, State::Live(_)) && self.ping.is_none() {
+            self.ping = Some(now);
+            self.send(&Message::Ping, now, &mut out);
+        } else {
+            self.close(ByeReason::Silent, "", Closed::Silent, now, &mut out);
+        }
+        out
+    }
+
+    fn message(&mut self, message: Message, now: u64, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        if let Message::Bye(bye) = message {
+            self.state = State::Closed;
+            out.push(Action::Close(Closed::Bye(bye)));
+            return Ok(());
+        }
+        let State::Live(live) = &mut self.state else { return self.greeted(message, now, out) };
+        match message {
+            Message::Pong(pong) => self.pong(pong, now, out),
+            Message::Delta(payload, more) => self.delta(&payload, more, out)?,
+            Message::FullBegin(begin) => {
+                self.full_begin(begin, out)?;
+                self.grant(now, out);
+            }
+            Message::FullData(data) if live.skipped != Some(data.transfer) => {
+                self.full_data(&data, out)?;
+                self.grant(now, out);
+            }
+            Message::FullEnd(end) if live.skipped != Some(end.transfer) => self.full_end(end, out)?,
+            Message::FullData(_) | Message::FullEnd(_) => {}
+            other => return Err(ProtocolError::Unexpected { message: other.kind(), state: live.work.name() }),
+        }
+        Ok(())
+    }
+
+    fn greeted(&mut self, message: Message, now: u64, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let Message::Welcome(welcome) = message else {
+            return Err(ProtocolError::Unexpected { message: message.kind(), state: "before WELCOME" });
+        };
+        let (ours, theirs) = (self.have.epoch, welcome.epoch);
+        match welcome.mode {
+            Mode::Refuse { why, retry_after_s } => {
+                let message = welcome.message;
+                self.state = State::Closed;
+                out.push(Action::Close(Closed::Refused { why, retry_after_s, message }));
+                return Ok(());
+            }
+            Mode::Other(mode) => return Err(ProtocolError::ModeUnknown { mode }),
+            Mode::Same | Mode::Tail | Mode::Behind if ours != theirs => {
+                return Err(ProtocolError::EpochMismatch { ours, theirs });
+            }
+            Mode::Same | Mode::Tail | Mode::Behind | Mode::Full | Mode::Withheld => {}
+        }
+        if welcome.proto != PROTO {
+            return Err(ProtocolError::ProtoNotOffered { proto: welcome.proto });
+        }
+        self.sent = now;
+        self.state = State::Live(Live {
+            epoch: theirs,
+            incremental: welcome.incremental && self.identity.incremental,
+            heartbeat_ms: u64::from(welcome.heartbeat_s) * 1000,
+            work: Work::Idle,
+            skipped: None,
+            wanted: false,
+        });
+        out.push(Action::Welcomed(welcome));
+        Ok(())
+    }
+
+    fn pong(&mut self, pong: Pong, now: u64, out: &mut Vec<Action>) {
+        out.push(Action::Head(pong));
+        let State::Live(live) = &self.state else { return };
+        let comparable = matches!(live.work, Work::Idle) && live.epoch == self.have.epoch;
+        let version = self.have.applied;
+        if comparable && pong.head == version && pong.root != self.have.root {
+            self.close(ByeReason::Root, "", Closed::RootDiffers { version }, now, out);
+        }
+    }
+
+    fn delta(&mut self, payload: &[u8], more: bool, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let State::Live(live) = &mut self.state else { return Ok(()) };
+        if !live.incremental {
+            return Err(ProtocolError::IncrementalOff);
+        }
+        if live.epoch != self.have.epoch {
+            return Err(ProtocolError::EpochMismatch { ours: self.have.epoch, theirs: live.epoch });
+        }
+        let mut assembler = match std::mem::replace(&mut live.work, Work::Idle) {
+            Work::Idle => Assembler::default(),
+            Work::Receiving(assembler) => assembler,
+            work => return Err(ProtocolError::Unexpected { message: Type::Delta, state: work.name() }),
+        };
+        let Some(delta) = assembler.push(payload, more)? else {
+            live.work = Work::Receiving(assembler);
+            return Ok(());
+        };
+        let Delta { from, to, root, .. } = delta;
+        if from != self.have.applied {
+            return Err(ProtocolError::BaseMismatch { from, at: self.have.applied });
+        }
+        if to == from && !live.wanted {
+            return Err(ProtocolError::NotWanted { at: to });
+        }
+        live.work = Work::Staged { version: to, root, full: false, durable: false };
+        out.push(Action::Stage(delta));
+        Ok(())
+    }
+
+    fn full_begin(&mut self, begin: FullBegin, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let State::Live(live) = &mut self.state else { return Ok(()) };
+        if !matches!(live.work, Work::Idle) {
+            return Err(ProtocolError::Unexpected { message: Type::FullBegin, state: live.work.name() });
+        }
+        live.work = Work::Full(Box::new(Receiver::new(begin, self.identity.full_window)?));
+        live.skipped = None;
+        out.push(Action::FullBegin { epoch: live.epoch, begin });
+        Ok(())
+    }
+
+    fn full_data(&mut self, data: &FullData, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let receiver = self.receiver(data.transfer)?;
+        let piece = receiver.push(data)?;
+        if !piece.entities.is_empty() {
+            out.push(Action::FullChunk { entities: piece.entities, bytes: piece.bytes });
+        }
+        Ok(())
+    }
+
+    fn full_end(&mut self, end: FullEnd, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let receiver = self.receiver(end.transfer)?;
+        receiver.end(end)?;
+        let begin = receiver.begin();
+        if let State::Live(live) = &mut self.state {
+            let FullBegin { version, root, .. } = begin;
+            live.work = Work::Staged { version, root, full: true, durable: false };
+            out.push(Action::FullComplete { epoch: live.epoch, begin });
+        }
+        Ok(())
+    }
+
+    fn receiver(&mut self, transfer: u64) -> Result<&mut Receiver, ProtocolError> {
+        match &mut self.state {
+            State::Live(Live { work: Work::Full(receiver), .. }) if receiver.begin().transfer == transfer => {
+                Ok(receiver)
+            }
+            _ => Err(ProtocolError::TransferUnknown { transfer }),
+        }
+    }
+
+    fn grant(&mut self, now: u64, out: &mut Vec<Action>) {
+        let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state else { return };
+        if let Some(get) = receiver.grant() {
+            self.send(&Message::FullGet(get), now, out);
+        }
+    }
+
+    fn ack(&mut self, now: u64, out: &mut Vec<Action>) {
+        let Have { applied, durable, .. } = self.have;
+        self.send(&Message::Ack(Ack { applied, durable }), now, out);
+    }
+
+    fn send(&mut self, message: &Message, now: u64, out: &mut Vec<Action>) {
+        self.sent = now;
+        out.push(Action::Send(message.encode()));
+    }
+
+    fn fail(&mut self, error: ProtocolError, now: u64, out: &mut Vec<Action>) {
+        self.close(ByeReason::Protocol, &error.to_string(), Closed::Protocol(error), now, out);
+    }
+
+    fn close(&mut self, reason: ByeReason, message: &str, closed: Closed, now: u64, out: &mut Vec<Action>) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        let message = clip(message.to_owned());
+        self.send(&Message::Bye(Bye { reason, retry_after_s: 0, message }), now, out);
+        self.state = State::Closed;
+        out.push(Action::Close(closed));
+    }
+}
+
+impl Work {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Idle => "while idle",
+            Self::Receiving(_) => "inside a delta",
+            Self::Full(_) => "during a full sync",
+            Self::Staged { .. } => "while a version is unapplied",
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Every bound of the protocol, by name. A peer that goes beyond one has made a protocol error; a sender that would go
+//! beyond one does something else (see each).
+
+/// The most bytes of one frame on the wire, its length prefix included.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// The most bytes of a length prefix: 14 bits reach [`FRAME_BYTES_MAX`].
+pub const PREFIX_BYTES_MAX: usize = 2;
+
+/// The most bytes of a frame's payload: what is left after length prefix and type.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - PREFIX_BYTES_MAX - 1;
+
+/// The most payload bytes of one DELTA over all its frames. A control plane with more to say sends a full sync.
+pub const DELTA_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most operations in one DELTA. A control plane with more to say sends a full sync.
+pub const DELTA_OPS_MAX: usize = 16 * 1024;
+
+/// The most bytes of one entity's body, as sent.
+pub const BODY_BYTES_MAX: usize = model::record::BODY_BYTES_MAX;
+
+/// The most stream bytes in one FULL_DATA frame.
+pub const FULL_CHUNK_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 8 - 10;
+
+/// How many bytes of a full sync may be on their way or unprocessed, unless the data plane says otherwise.
+pub const FULL_WINDOW_BYTES: u64 = 256 * 1024;
+
+/// The most bytes of a host name in HELLO.
+pub const HOSTNAME_BYTES_MAX: usize = 255;
+
+/// The most bytes of a software or plugin version.
+pub const VERSION_BYTES_MAX: usize = 32;
+
+/// The most bytes of a plugin name or of a label's key or value.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// The most kinds in HELLO.
+pub const KINDS_MAX: usize = 64;
+
+/// The most plugins in HELLO.
+pub const PLUGINS_MAX: usize = 96;
+
+/// The most labels in HELLO.
+pub const LABELS_MAX: usize = 32;
+
+/// The most codecs in HELLO.
+pub const CODECS_MAX: usize = 16;
+
+/// The most bytes of a path or text in NACK, BYE and WELCOME. Senders cut longer ones at a character.
+pub const TEXT_BYTES_MAX: usize = 200;
+
+/// The most entities in one WANT.
+pub const WANT_MAX: usize = 256;
+
+/// The most entities wanted and not sent yet in one session. Beyond it a control plane sends a full sync.
+pub const WANTED_MAX: usize = 1024;
+
+/// How long a control plane waits for HELLO, and a data plane for WELCOME, in milliseconds.
+pub const GREETING_MS_MAX: u64 = 30_000;
+
+/// How long a PING may be unanswered, in milliseconds.
+pub const ANSWER_MS_MAX: u64 = 30_000;
+
+/// The default heartbeat, in seconds.
+pub const HEARTBEAT_S: u32 = 300;
+
+/// `text`, cut to at most [`TEXT_BYTES_MAX`] bytes at a character boundary.
+#[must_use]
+pub fn clip(mut text: String) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

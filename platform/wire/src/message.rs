@@ -1,0 +1,625 @@
+//! What a frame says: the messages, their fields and their bytes. Payloads are postcard (fields in order, varints;
+//! epochs, digests and tags are eight bytes, least significant first). Fields are only ever appended: a reader takes
+//! what it knows and ignores what follows, except in DELTA and FULL_DATA, which fill their payload.
+
+use crate::error::ProtocolError;
+use crate::frame::{self, Frame, IGNORABLE};
+use crate::limits::{
+    CODECS_MAX, HOSTNAME_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, PLUGINS_MAX, TEXT_BYTES_MAX,
+    VERSION_BYTES_MAX, WANT_MAX,
+};
+use crate::read::{Reader, push_varint};
+use bytes::{Buf, Bytes};
+use model::Id;
+use postcard::fixint::le;
+use serde::{Deserialize, Serialize};
+
+/// The type byte of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Type {
+    /// DP → CP, first: who I am and what I have.
+    Hello = 1,
+    /// CP → DP, first: where I am and how we go on.
+    Welcome = 2,
+    /// CP → DP: one atomic step; may go over several frames.
+    Delta = 3,
+    /// DP → CP: what is live and what is durable.
+    Ack = 4,
+    /// DP → CP: a version was refused.
+    Nack = 5,
+    /// DP → CP: are you there?
+    Ping = 6,
+    /// CP → DP: here, and this is the head.
+    Pong = 7,
+    /// DP → CP: send these entities whole.
+    Want = 8,
+    /// CP → DP: a full sync is to be had.
+    FullBegin = 9,
+    /// DP → CP: send up to here.
+    FullGet = 10,
+    /// CP → DP: a piece of the full sync.
+    FullData = 11,
+    /// CP → DP: that was all of it.
+    FullEnd = 12,
+    /// Either way, last.
+    Bye = 13,
+}
+
+impl Type {
+    const ALL: [Self; 13] = [
+        Self::Hello,
+        Self::Welcome,
+        Self::Delta,
+        Self::Ack,
+        Self::Nack,
+        Self::Ping,
+        Self::Pong,
+        Self::Want,
+        Self::FullBegin,
+        Self::FullGet,
+        Self::FullData,
+        Self::FullEnd,
+        Self::Bye,
+    ];
+
+    /// The type with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
+}
+
+/// The only codec so far: the bytes as they are.
+pub const CODEC_RAW: u8 = 0;
+
+/// A byte on the wire of which later versions may know more values than this one.
+macro_rules! open_byte {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(from = "u8", into = "u8")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            /// A value that this build does not know.
+            Other(u8),
+        }
+        impl From<u8> for $name {
+            fn from(code: u8) -> Self {
+                match code { $($code => Self::$variant,)* code => Self::Other(code) }
+            }
+        }
+        impl From<$name> for u8 {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => $code,)* $name::Other(code) => code }
+            }
+        }
+    };
+}
+
+/// A kind that a node can read, and the version of its body layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindVersion {
+    /// The kind's code; need not be known to the reader.
+    pub kind: u8,
+    /// The version of the body layout.
+    pub body: u16,
+}
+
+/// A plugin that a node has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    /// Its name.
+    pub name: String,
+    /// Its version; `None` when it is that of the node's software, which saves its bytes.
+    pub version: Option<String>,
+}
+
+/// What a node holds when it connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Have {
+    /// The epoch of the control plane database that it came from; 0 with an empty store.
+    #[serde(with = "le")]
+    pub epoch: u64,
+    /// The version that is live.
+    pub applied: u64,
+    /// The version that survives a power cut; never above `applied`.
+    pub durable: u64,
+    /// The root digest at `applied`: the wrapping sum of the tags of all entities.
+    #[serde(with = "le")]
+    pub root: u64,
+    /// How many entities there are at `applied`.
+    pub count: u64,
+}
+
+/// First message of a data plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The lowest protocol version it speaks.
+    pub proto_min: u8,
+    /// The highest protocol version it speaks.
+    pub proto_max: u8,
+    /// The node's id.
+    pub node: Id,
+    /// Its host name.
+    pub hostname: String,
+    /// Its software version, `major.minor.patch`.
+    pub software: String,
+    /// The kinds it can read.
+    pub kinds: Vec<KindVersion>,
+    /// The plugins it has.
+    pub plugins: Vec<PluginVersion>,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// What it holds.
+    pub have: Have,
+    /// Whether it takes deltas (`incremental_sync`).
+    pub incremental: bool,
+    /// The codecs that it can decode; [`CODEC_RAW`] is always among them.
+    pub codecs: Vec<u8>,
+    /// The heartbeat it would like, in seconds; 0 for none.
+    pub heartbeat_s: u32,
+    /// The state of its store and more, as bits: see [`Hello::STORE_NOT_DURABLE`] and its neighbours.
+    pub status: u32,
+}
+
+impl Hello {
+    /// In `status`: the store cannot be written; what is applied is not durable.
+    pub const STORE_NOT_DURABLE: u32 = 1;
+    /// In `status`: the store lost something and needs a reconcile.
+    pub const STORE_DAMAGED: u32 = 2;
+    /// In `status`: what it serves comes from a declarative file.
+    pub const FROM_FILE: u32 = 4;
+
+    /// The version of a plugin that this node has, if it has it.
+    #[must_use]
+    pub fn plugin_version(&self, name: &str) -> Option<&str> {
+        let plugin = self.plugins.iter().find(|plugin| plugin.name == name)?;
+        Some(plugin.version.as_deref().unwrap_or(&self.software))
+    }
+
+    /// Whether every text and list is within its limit, so that a HELLO fits one frame.
+    ///
+    /// # Errors
+    /// [`ProtocolError::FieldTooLong`] with the first that is not.
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        bound("hostname", self.hostname.len(), HOSTNAME_BYTES_MAX)?;
+        bound("software", self.software.len(), VERSION_BYTES_MAX)?;
+        bound("kinds", self.kinds.len(), KINDS_MAX)?;
+        bound("plugins", self.plugins.len(), PLUGINS_MAX)?;
+        bound("labels", self.labels.len(), LABELS_MAX)?;
+        bound("codecs", self.codecs.len(), CODECS_MAX)?;
+        for plugin in &self.plugins {
+            bound("plugin name", plugin.name.len(), NAME_BYTES_MAX)?;
+            bound("plugin version", plugin.version.as_ref().map_or(0, String::len), VERSION_BYTES_MAX)?;
+        }
+        for (key, value) in &self.labels {
+            bound("label", key.len().max(value.len()), NAME_BYTES_MAX)?;
+        }
+        if self.have.durable > self.have.applied {
+            return Err(ProtocolError::VersionRange { message: Type::Hello });
+        }
+        Ok(())
+    }
+}
+
+fn bound(field: &'static str, length: usize, max: usize) -> Result<(), ProtocolError> {
+    if length > max { Err(ProtocolError::FieldTooLong { field }) } else { Ok(()) }
+}
+
+open_byte! {
+    /// Why a control plane does not talk to a node.
+    RefuseReason {
+        /// No protocol version in common.
+        Proto = 0,
+        /// The software versions do not go together (Kong: `kong_version_incompatible`).
+        Software = 1,
+        /// The node may not connect (revoked, not approved, another cluster).
+        Forbidden = 2,
+        /// The control plane has too much to do; come back later.
+        Busy = 3,
+    }
+}
+
+/// How a session goes on after the greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u8, u8, u32)", into = "(u8, u8, u32)")]
+pub enum Mode {
+    /// The node has what the control plane has.
+    Same,
+    /// Deltas follow, from the node's version.
+    Tail,
+    /// A full sync follows.
+    Full,
+    /// The control plane is behind the node in the same epoch, and sends nothing until it has caught up.
+    Behind,
+    /// Something that is configured is not to be had on the node; nothing is sent until that changes.
+    Withheld,
+    /// The connection ends.
+    Refuse {
+        /// Why.
+        why: RefuseReason,
+        /// Not before so many seconds.
+        retry_after_s: u32,
+    },
+    /// A mode that this build does not know.
+    Other(u8),
+}
+
+impl From<(u8, u8, u32)> for Mode {
+    fn from((code, why, retry_after_s): (u8, u8, u32)) -> Self {
+        match code {
+            0 => Self::Same,
+            1 => Self::Tail,
+            2 => Self::Full,
+            3 => Self::Behind,
+            4 => Self::Withheld,
+            5 => Self::Refuse { why: why.into(), retry_after_s },
+            code => Self::Other(code),
+        }
+    }
+}
+
+impl From<Mode> for (u8, u8, u32) {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Same => (0, 0, 0),
+            Mode::Tail => (1, 0, 0),
+            Mode::Full => (2, 0, 0),
+            Mode::Behind => (3, 0, 0),
+            Mode::Withheld => (4, 0, 0),
+            Mode::Refuse { why, retry_after_s } => (5, why.into(), retry_after_s),
+            Mode::Other(code) => (code, 0, 0),
+        }
+    }
+}
+
+/// First message of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The protocol version in force: the highest that both speak.
+    pub proto: u8,
+    /// The cluster's id.
+    pub cluster: Id,
+    /// The incarnation of the control plane's database.
+    #[serde(with = "le")]
+    pub epoch: u64,
+    /// The newest version.
+    pub head: u64,
+    /// The root digest at `head`.
+    #[serde(with = "le")]
+    pub root: u64,
+    /// The heartbeat in force, in seconds; 0 for none.
+    pub heartbeat_s: u32,
+    /// Whether deltas are sent at all: both ends have `incremental_sync` on.
+    pub incremental: bool,
+    /// How the session goes on.
+    pub mode: Mode,
+    /// What an operator should read beside the mode; mostly empty.
+    pub message: String,
+}
+
+/// What is live and what is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The version that is live.
+    pub applied: u64,
+    /// The version that survives a power cut. On the wire as `applied - durable`.
+    pub durable: u64,
+}
+
+open_byte! {
+    /// Why a version was refused.
+    NackCode {
+        /// An entity of a kind that the node does not know.
+        UnknownKind = 1,
+        /// A plugin that the node does not have.
+        UnknownPlugin = 2,
+        /// A body that cannot be read or fails its checks.
+        Invalid = 3,
+        /// A reference to what is not there.
+        Dangling = 4,
+        /// A value that must be unique and is not.
+        Duplicate = 5,
+        /// It does not compile into something that can serve.
+        Compile = 6,
+        /// The node's content has another root digest after the change than the control plane's.
+        Root = 7,
+        /// The node lacks memory or storage for it.
+        Resources = 8,
+        /// An error in the node's software.
+        Internal = 9,
+    }
+}
+
+/// A version was refused; the node keeps what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nack {
+    /// The version that was refused.
+    pub version: u64,
+    /// Why.
+    pub code: NackCode,
+    /// The entity it is about: kind code and id.
+    pub entity: Option<(u8, Id)>,
+    /// The field, as in Admin API errors: `config.minute`.
+    pub path: String,
+    /// For people.
+    pub message: String,
+    /// The version that goes on serving.
+    pub kept: u64,
+}
+
+/// The head of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The newest version.
+    pub head: u64,
+    /// The root digest at `head`.
+    #[serde(with = "le")]
+    pub root: u64,
+}
+
+/// Entities to be sent whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Kind codes and ids; at most [`WANT_MAX`].
+    pub entities: Vec<(u8, Id)>,
+}
+
+/// A full sync is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullBegin {
+    /// Names the stream: the same id is the same bytes.
+    #[serde(with = "le")]
+    pub transfer: u64,
+    /// The version it brings the node to.
+    pub version: u64,
+    /// The root digest at `version`.
+    #[serde(with = "le")]
+    pub root: u64,
+    /// How many entities it holds.
+    pub count: u64,
+    /// The codec of the stream as a whole.
+    pub codec: u8,
+}
+
+/// A grant: the node has all bytes below `offset` and takes those below `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullGet {
+    /// Which stream.
+    #[serde(with = "le")]
+    pub transfer: u64,
+    /// The first byte that is missing. In the first grant: where to start.
+    pub offset: u64,
+    /// The first byte that is not to be sent yet.
+    pub until: u64,
+}
+
+/// A piece of a full sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullData {
+    /// Which stream.
+    pub transfer: u64,
+    /// Where in the stream.
+    pub offset: u64,
+    /// The rest of the payload.
+    pub bytes: Bytes,
+}
+
+/// The end of a full sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullEnd {
+    /// Which stream.
+    #[serde(with = "le")]
+    pub transfer: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-64 of all of it.
+    #[serde(with = "le")]
+    pub digest: u64,
+}
+
+open_byte! {
+    /// Why a connection ends.
+    ByeReason {
+        /// The program stops or restarts.
+        Shutdown = 0,
+        /// The other end broke the rules; the text says which.
+        Protocol = 1,
+        /// The other end was silent for too long.
+        Silent = 2,
+        /// The control plane's database is another incarnation now.
+        Epoch = 3,
+        /// The same node connected again.
+        Superseded = 4,
+        /// Too much to do; come back later.
+        Busy = 5,
+        /// The node may not be connected any longer.
+        Forbidden = 6,
+        /// The node's content is not what the control plane says it should be; it comes back with its digest.
+        Root = 7,
+    }
+}
+
+/// The last message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {
+    /// Why.
+    pub reason: ByeReason,
+    /// Not before so many seconds; 0 leaves it to the other end.
+    pub retry_after_s: u32,
+    /// For people.
+    pub message: String,
+}
+
+/// One message, or a frame's part of a DELTA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// See [`Hello`].
+    Hello(Hello),
+    /// See [`Welcome`].
+    Welcome(Welcome),
+    /// A part of a delta, and whether more follows; see [`crate::delta`].
+    Delta(Bytes, bool),
+    /// See [`Ack`].
+    Ack(Ack),
+    /// See [`Nack`].
+    Nack(Nack),
+    /// Are you there?
+    Ping,
+    /// See [`Pong`].
+    Pong(Pong),
+    /// See [`Want`].
+    Want(Want),
+    /// See [`FullBegin`].
+    FullBegin(FullBegin),
+    /// See [`FullGet`].
+    FullGet(FullGet),
+    /// See [`FullData`].
+    FullData(FullData),
+    /// See [`FullEnd`].
+    FullEnd(FullEnd),
+    /// See [`Bye`].
+    Bye(Bye),
+}
+
+impl Message {
+    /// Reads a frame. `None`: a type that is not known and may be skipped.
+    ///
+    /// # Errors
+    /// An unknown type, a payload that is not what its type says, a field over its limit.
+    pub fn decode(frame: Frame) -> Result<Option<Self>, ProtocolError> {
+        let Some(kind) = Type::from_code(frame.code) else {
+            let code = frame.code;
+            return if code & IGNORABLE != 0 { Ok(None) } else { Err(ProtocolError::TypeUnknown { code }) };
+        };
+        if frame.more && kind != Type::Delta {
+            return Err(ProtocolError::NotSplittable { message: kind });
+        }
+        let payload = frame.payload;
+        let message = match kind {
+            Type::Hello => Self::Hello(take(kind, &payload)?),
+            Type::Welcome => Self::Welcome(take(kind, &payload)?),
+            Type::Delta => Self::Delta(payload, frame.more),
+            Type::Ack => Self::Ack(Ack::decode(&payload)?),
+            Type::Nack => Self::Nack(take(kind, &payload)?),
+            Type::Ping => Self::Ping,
+            Type::Pong => Self::Pong(take(kind, &payload)?),
+            Type::Want => Self::Want(take(kind, &payload)?),
+            Type::FullBegin => Self::FullBegin(take(kind, &payload)?),
+            Type::FullGet => Self::FullGet(take(kind, &payload)?),
+            Type::FullData => Self::FullData(FullData::decode(payload)?),
+            Type::FullEnd => Self::FullEnd(take(kind, &payload)?),
+            Type::Bye => Self::Bye(take(kind, &payload)?),
+        };
+        message.checked().map(Some)
+    }
+
+    /// The type of this message.
+    #[must_use]
+    pub fn kind(&self) -> Type {
+        match self {
+            Self::Hello(_) => Type::Hello,
+            Self::Welcome(_) => Type::Welcome,
+            Self::Delta(..) => Type::Delta,
+            Self::Ack(_) => Type::Ack,
+            Self::Nack(_) => Type::Nack,
+            Self::Ping => Type::Ping,
+            Self::Pong(_) => Type::Pong,
+            Self::Want(_) => Type::Want,
+            Self::FullBegin(_) => Type::FullBegin,
+            Self::FullGet(_) => Type::FullGet,
+            Self::FullData(_) => Type::FullData,
+            Self::FullEnd(_) => Type::FullEnd,
+            Self::Bye(_) => Type::Bye,
+        }
+    }
+
+    /// The bytes of this message as frames.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let payload = match self {
+            Self::Hello(hello) => put(hello),
+            Self::Welcome(welcome) => put(welcome),
+            Self::Delta(payload, _) => payload.to_vec(),
+            Self::Ack(ack) => ack.encode(),
+            Self::Nack(nack) => put(nack),
+            Self::Ping => Vec::new(),
+            Self::Pong(pong) => put(pong),
+            Self::Want(want) => put(want),
+            Self::FullBegin(begin) => put(begin),
+            Self::FullGet(get) => put(get),
+            Self::FullData(data) => data.encode(),
+            Self::FullEnd(end) => put(end),
+            Self::Bye(bye) => put(bye),
+        };
+        let mut out = Vec::new();
+        frame::encode(self.kind(), &payload, &mut out);
+        out.into()
+    }
+
+    /// The limits that the codec itself does not know.
+    fn checked(self) -> Result<Self, ProtocolError> {
+        match &self {
+            Self::Hello(hello) => hello.check()?,
+            Self::Welcome(welcome) => bound("message", welcome.message.len(), TEXT_BYTES_MAX)?,
+            Self::Nack(nack) => {
+                bound("path", nack.path.len(), TEXT_BYTES_MAX)?;
+                bound("message", nack.message.len(), TEXT_BYTES_MAX)?;
+            }
+            Self::Want(want) => bound("wanted entities", want.entities.len(), WANT_MAX)?,
+            Self::Bye(bye) => bound("message", bye.message.len(), TEXT_BYTES_MAX)?,
+            _ => {}
+        }
+        Ok(self)
+    }
+}
+
+fn take<'a, T: Deserialize<'a>>(message: Type, payload: &'a [u8]) -> Result<T, ProtocolError> {
+    postcard::take_from_bytes(payload)
+        .map(|(value, _later_fields)| value)
+        .map_err(|_| ProtocolError::Malformed { message })
+}
+
+/// Serialising these plain structs into memory has no way to fail.
+fn put<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_allocvec(value).unwrap_or_default()
+}
+
+impl Ack {
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let mut reader = Reader::new(payload);
+        let malformed = |_| ProtocolError::Malformed { message: Type::Ack };
+        let applied = reader.varint().map_err(malformed)?;
+        let lag = reader.varint().map_err(malformed)?;
+        let durable = applied.checked_sub(lag).ok_or(ProtocolError::VersionRange { message: Type::Ack })?;
+        Ok(Self { applied, durable })
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8);
+        push_varint(self.applied, &mut out);
+        push_varint(self.applied.saturating_sub(self.durable), &mut out);
+        out
+    }
+}
+
+impl FullData {
+    fn decode(mut payload: Bytes) -> Result<Self, ProtocolError> {
+        let mut reader = Reader::new(&payload);
+        let malformed = |_| ProtocolError::Malformed { message: Type::FullData };
+        let transfer = reader.fixed().map_err(malformed)?;
+        let offset = reader.varint().map_err(malformed)?;
+        let head = payload.len() - reader.rest.len();
+        payload.advance(head);
+        Ok(Self { transfer, offset, bytes: payload })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len() + 18);
+        out.extend_from_slice(&self.transfer.to_le_bytes());
+        push_varint(self.offset, &mut out);
+        out.extend_from_slice(&self.bytes);
+        out
+    }
+}
