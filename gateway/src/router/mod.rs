@@ -1,0 +1,27 @@
+//! Which route a request belongs to: Kong's `traditional_compatible` rules on an index whose lookup cost does not
+//! depend on how many routes exist, and whose change costs what the changed route costs.
+//!
+//! The one idea: a route becomes one *entry* per host and path, filed by host (a hash map of buckets) and below that
+//! by path (a radix tree, [`radix`]); a regular expression is filed under its literal beginning. A lookup walks at most
+//! one path of each bucket that the host selects and keeps the entry with the highest rank ([`rank`]) whose criteria
+//! ([`route`]) the request ([`query`]) meets. All parts are persistent: a clone is O(1) and shares everything.
+//!
+//! Neighbours: `snapshot` keeps a [`Router`] per configuration and changes it by delta; `proxy` asks it once per
+//! request and builds the upstream path from [`Match::matched`]. Whether the protocol suits the route (426, redirect) is
+//! decided there and not here, as in Kong.
+
+mod criteria;
+mod entries;
+mod host;
+mod index;
+mod pattern;
+mod query;
+mod radix;
+mod rank;
+mod regexes;
+mod route;
+
+pub use index::Router;
+pub use query::{Captures, Match, Query};
+pub use regexes::{REGEXES_HELD_MAX, REGEX_BYTES_MAX};
+pub use route::{CompiledRoute, Protocols, RouteError};

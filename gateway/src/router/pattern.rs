@@ -1,0 +1,272 @@
+//! Paths: prefixes, and regular expressions. An expression of the shape that OpenAPI converters write, literals and
+//! whole segments such as `/flights/(?<number>[^#?/]+)$`, is a [`Template`] with a matcher of its own; the engine
+//! ([`super::regexes`]) does the rest. Both agree exactly, which a property test below holds them to.
+
+use super::query::Captures;
+use super::regexes;
+use super::route::{PATH_BYTES_MAX, RouteError};
+use std::sync::Arc;
+
+/// Most pieces of a template; an expression with more goes to the engine.
+const PIECES_MAX: usize = 64;
+
+/// One path of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PathPattern {
+    /// The path begins with it.
+    Prefix(Box<str>),
+    /// An expression that needs no engine.
+    Template(Box<Template>),
+    /// Any other.
+    Regex(Box<RegexPattern>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RegexPattern {
+    /// `^` and the expression as given.
+    source: Arc<str>,
+    /// The bytes that every match begins with.
+    literal: Box<[u8]>,
+}
+
+impl PathPattern {
+    /// Reads a path as a route gives it: a prefix, or a regular expression after `~`.
+    pub(super) fn parse(given: &str) -> Result<Self, RouteError> {
+        let Some(expression) = given.strip_prefix('~') else {
+            return if given.starts_with('/') && given.len() <= PATH_BYTES_MAX {
+                Ok(Self::Prefix(given.into()))
+            } else {
+                Err(RouteError::Path(given.to_owned()))
+            };
+        };
+        if let Some(template) = Template::parse(expression) {
+            return Ok(Self::Template(Box::new(template)));
+        }
+        // Anchored by a prefix and not by a group around it: `a|b` is anchored in its first branch only, as in Kong.
+        let source = format!("^{expression}");
+        regexes::build(&source)
+            .map_err(|error| RouteError::Regex { source_text: expression.to_owned(), reason: error.to_string() })?;
+        Ok(Self::Regex(Box::new(RegexPattern { source: source.into(), literal: literal_prefix(expression).into() })))
+    }
+
+    /// The path as given, without the `~`.
+    pub(super) fn source(&self) -> &str {
+        match self {
+            Self::Prefix(prefix) => prefix,
+            Self::Template(template) => &template.source,
+            Self::Regex(regex) => regex.source.strip_prefix('^').unwrap_or(&regex.source),
+        }
+    }
+
+    /// The length of a prefix; `None` for an expression.
+    pub(super) fn prefix_length(&self) -> Option<usize> {
+        match self {
+            Self::Prefix(prefix) => Some(prefix.len()),
+            _ => None,
+        }
+    }
+
+    /// The bytes that every path it matches begins with; the place in the radix tree.
+    pub(super) fn literal(&self) -> &[u8] {
+        match self {
+            Self::Prefix(prefix) => prefix.as_bytes(),
+            Self::Template(template) => template.literal(),
+            Self::Regex(regex) => &regex.literal,
+        }
+    }
+
+    /// How many bytes of `path` it matches. For a prefix the caller knows already that `path` begins with it.
+    pub(super) fn matched(&self, path: &[u8]) -> Option<usize> {
+        match self {
+            Self::Prefix(prefix) => Some(prefix.len()),
+            Self::Template(template) => template.matched(path, |_| {}),
+            Self::Regex(regex) => regexes::get(&regex.source)?.find(path).map(|found| found.len()),
+        }
+    }
+
+    /// What the whole and the groups match; `None` for prefixes and where nothing matches.
+    pub(super) fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
+        match self {
+            Self::Prefix(_) => None,
+            Self::Template(template) => template.captures(path),
+            Self::Regex(regex) => {
+                let regex = regexes::get(&regex.source)?;
+                let found = regex.captures(path)?;
+                let groups = regex.capture_names().enumerate().skip(1);
+                let groups = groups.map(|(index, name)| (name.map(Into::into), found.get(index).map(|m| m.as_bytes())));
+                Some(Captures { whole: found.get(0)?.as_bytes(), groups: groups.collect() })
+            }
+        }
+    }
+}
+
+/// The literal beginning of an expression: bytes up to the first that might mean something else, less one if a
+/// repetition follows that could make it optional. Nothing where a branch at the top could begin otherwise.
+fn literal_prefix(expression: &str) -> Vec<u8> {
+    // A branch anywhere: inside a group it would do no harm, but to know that takes a parser.
+    if expression.contains('|') {
+        return Vec::new();
+    }
+    let mut literal = Vec::new();
+    let mut rest = expression;
+    while let Some((piece, after)) = literal_piece(rest) {
+        if after.starts_with(['*', '?', '{', '+']) {
+            break;
+        }
+        literal.extend_from_slice(piece.as_bytes());
+        rest = after;
+    }
+    literal.truncate(PATH_BYTES_MAX);
+    literal
+}
+
+/// The first character of an expression if it stands for itself, escaped or not, and what follows it.
+fn literal_piece(expression: &str) -> Option<(&str, &str)> {
+    let first = expression.chars().next()?;
+    let (skip, character) = match first {
+        '\\' => (1, expression.get(1..)?.chars().next().filter(|c| is_escapable(*c))?),
+        '.' | '*' | '?' | '+' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '^' | '$' => return None,
+        plain => (0, plain),
+    };
+    expression.get(skip..)?.split_at_checked(character.len_utf8())
+}
+
+/// Punctuation that an escape makes literal, in the engine as here.
+fn is_escapable(character: char) -> bool {
+    character.is_ascii_punctuation() && !matches!(character, '<' | '>')
+}
+
+/// An expression of literals and groups of one segment each, where a group is followed by `/` or by the end, so that
+/// what it matches is never in doubt: all up to the next byte that it excludes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    source: Box<str>,
+    pieces: Box<[Piece]>,
+    /// Whether it ends with `$`.
+    whole: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(Box<str>),
+    /// One or more bytes that are not `/` (and not `#`, `?` where these are excluded too).
+    Segment {
+        slash_only: bool,
+        group: Option<Option<Box<str>>>,
+    },
+}
+
+/// The forms of a segment, and whether only the slash is excluded.
+const SEGMENTS: [(&str, bool); 5] =
+    [("[^/]+", true), ("[^\\/]+", true), ("[^#?/]+", false), ("[^#?\\/]+", false), ("[^/#?]+", false)];
+
+impl Template {
+    /// Reads an expression (without `~`) if it has the shape.
+    fn parse(expression: &str) -> Option<Self> {
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        let mut rest = expression;
+        let mut whole = false;
+        while !rest.is_empty() {
+            if rest == "$" {
+                whole = true;
+                break;
+            }
+            if let Some((piece, after)) = segment(rest) {
+                let follows = after.is_empty() || after == "$" || after.starts_with('/') || after.starts_with("\\/");
+                if !follows || after.starts_with(['*', '?', '{', '+']) {
+                    return None;
+                }
+                pieces.extend((!text.is_empty()).then(|| Piece::Literal(std::mem::take(&mut text).into())));
+                pieces.push(piece);
+                rest = after;
+            } else {
+                let (piece, after) = literal_piece(rest)?;
+                if after.starts_with(['*', '?', '{', '+']) {
+                    return None;
+                }
+                text.push_str(piece);
+                rest = after;
+            }
+        }
+        pieces.extend((!text.is_empty()).then(|| Piece::Literal(text.into())));
+        let template = Self { source: expression.into(), pieces: pieces.into(), whole };
+        template.is_servable().then_some(template)
+    }
+
+    /// Within the bounds, and without a name that two groups have (which the engine refuses).
+    fn is_servable(&self) -> bool {
+        let names: Vec<_> = self.groups().filter_map(Option::as_deref).collect();
+        let repeated = names.iter().enumerate().any(|(at, name)| names.iter().take(at).any(|other| other == name));
+        self.pieces.len() <= PIECES_MAX && self.source.len() <= PATH_BYTES_MAX && !repeated
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Option<Box<str>>> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Segment { group, .. } => group.as_ref(),
+            Piece::Literal(_) => None,
+        })
+    }
+
+    fn literal(&self) -> &[u8] {
+        match self.pieces.first() {
+            Some(Piece::Literal(text)) => text.as_bytes(),
+            _ => b"",
+        }
+    }
+
+    /// How many bytes of `path` it matches; calls `capture` with what each group matches.
+    fn matched<'p>(&self, path: &'p [u8], mut capture: impl FnMut(&'p [u8])) -> Option<usize> {
+        let mut rest = path;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => rest = rest.strip_prefix(text.as_bytes())?,
+                Piece::Segment { slash_only, group } => {
+                    let ends = |byte: &u8| *byte == b'/' || (!slash_only && matches!(byte, b'#' | b'?'));
+                    let length = rest.iter().position(ends).unwrap_or(rest.len());
+                    let (segment, after) = rest.split_at_checked(length).filter(|_| length > 0)?;
+                    if group.is_some() {
+                        capture(segment);
+                    }
+                    rest = after;
+                }
+            }
+        }
+        (!self.whole || rest.is_empty()).then_some(path.len() - rest.len())
+    }
+
+    fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
+        let mut matched = Vec::new();
+        let length = self.matched(path, |group| matched.push(group))?;
+        let groups = self.groups().cloned().zip(matched.into_iter().map(Some)).collect();
+        Some(Captures { whole: path.get(..length)?, groups })
+    }
+}
+
+/// The segment that an expression begins with, in a group or bare, and what follows it.
+fn segment(expression: &str) -> Option<(Piece, &str)> {
+    let bare = |text: &str| {
+        SEGMENTS.iter().find_map(|(form, slash_only)| text.strip_prefix(form).map(|rest| (*slash_only, rest.len())))
+    };
+    if let Some((slash_only, left)) = bare(expression) {
+        let rest = expression.get(expression.len() - left..)?;
+        return Some((Piece::Segment { slash_only, group: None }, rest));
+    }
+    let inner = expression.strip_prefix('(')?;
+    let (name, inner) = match inner.strip_prefix("?<").or_else(|| inner.strip_prefix("?P<")) {
+        None => (None, inner),
+        Some(named) => {
+            let (name, inner) = named.split_once('>')?;
+            (Some(group_name(name)?), inner)
+        }
+    };
+    let (slash_only, left) = bare(inner)?;
+    let rest = inner.get(inner.len() - left..)?.strip_prefix(')')?;
+    Some((Piece::Segment { slash_only, group: Some(name) }, rest))
+}
+
+/// A name that the engine takes too: a letter or `_`, then letters, digits and `_`.
+fn group_name(name: &str) -> Option<Box<str>> {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    (starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then(|| name.into())
+}
