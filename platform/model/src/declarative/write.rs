@@ -1,0 +1,229 @@
+//! The writer: entities as a 3.0 file. What is owned is nested in its owner or listed flat, names stand for ids in
+//! references, and the order is that of names, so that two dumps of one configuration are the same text.
+
+use super::gather::{endpoint_key, singular};
+use super::{Format, emit};
+use crate::body::Object;
+use crate::kind::KINDS;
+use crate::schema::{Field, Literal, Schema, Type};
+use crate::{Id, Kind, plugins};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+
+/// Where entities that belong to others are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Below their owner: routes below their service, targets below their upstream.
+    Nested,
+    /// In lists of their own, with references.
+    Flat,
+}
+
+/// How a file is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Nested or flat.
+    pub layout: Layout,
+    /// YAML or JSON.
+    pub format: Format,
+    /// Whether to write what a reader fills in by itself: defaults and times. Ids are always written.
+    pub complete: bool,
+}
+
+/// The order of the lists in a file: what people look for first.
+const ORDER: [Kind; KINDS] = [
+    Kind::Service,
+    Kind::Route,
+    Kind::Consumer,
+    Kind::KeyauthCredential,
+    Kind::JwtSecret,
+    Kind::Plugin,
+    Kind::Upstream,
+    Kind::Target,
+    Kind::Certificate,
+    Kind::Sni,
+    Kind::CaCertificate,
+];
+
+/// Writes a whole configuration, given as the Admin API shows its entities, as a 3.0 file.
+pub fn write(entities: impl IntoIterator<Item = (Kind, Object)>, style: Style) -> String {
+    let mut writer = Writer::new(entities, style.layout);
+    let mut document = Map::new();
+    document.insert("_format_version".into(), "3.0".into());
+    for kind in ORDER {
+        let list = writer.list(kind, None, style);
+        if !list.is_empty() {
+            document.insert(kind.def().name.into(), Value::Array(list));
+        }
+    }
+    match style.format {
+        Format::Yaml => emit::yaml(&document),
+        Format::Json => format!("{:#}\n", Value::Object(document)),
+    }
+}
+
+/// An entity's owner, if it has one, and its kind.
+type Place = (Kind, Option<(Kind, Id)>);
+
+struct Writer {
+    /// Entities not written yet, by what they stand below.
+    lists: HashMap<Place, Vec<Object>>,
+    /// What an entity is called in references.
+    names: HashMap<(Kind, Id), String>,
+}
+
+impl Writer {
+    fn new(entities: impl IntoIterator<Item = (Kind, Object)>, layout: Layout) -> Self {
+        let entities: Vec<_> = entities.into_iter().collect();
+        let mut writer = Self { lists: HashMap::new(), names: HashMap::new() };
+        let mut present = HashSet::with_capacity(entities.len());
+        for (kind, entity) in &entities {
+            let Some(id) = id_in(entity) else { continue };
+            present.insert((*kind, id));
+            if let Some(name) = endpoint_key(*kind).and_then(|key| entity.get(key)?.as_str()) {
+                writer.names.insert((*kind, id), name.to_owned());
+            }
+        }
+        for (kind, entity) in entities {
+            let owner = if layout == Layout::Nested { owner(kind, &entity) } else { None };
+            let owner = owner.map(|(_, kind, id)| (kind, id)).filter(|owner| present.contains(owner));
+            writer.lists.entry((kind, owner)).or_default().push(entity);
+        }
+        writer
+    }
+
+    /// The entities of a kind below `owner`, in the order of their names, with all that is below them.
+    fn list(&mut self, kind: Kind, owner: Option<(Kind, Id)>, style: Style) -> Vec<Value> {
+        let mut list = self.lists.remove(&(kind, owner)).unwrap_or_default();
+        list.sort_by_cached_key(|entity| sort_key(kind, entity));
+        list.into_iter().map(|entity| Value::Object(self.entity(kind, entity, owner, style))).collect()
+    }
+
+    fn entity(&mut self, kind: Kind, mut entity: Object, below: Option<(Kind, Id)>, style: Style) -> Object {
+        let id = id_in(&entity);
+        if below.is_some()
+            && let Some((field, ..)) = owner(kind, &entity)
+        {
+            entity.remove(field);
+        }
+        let schema = kind.def().schema;
+        prune(schema.fields, &mut entity, style.complete);
+        if !style.complete {
+            entity.remove("created_at");
+            entity.remove("updated_at");
+        }
+        if let Some(config) = plugin_schema(kind, &entity)
+            && let Some(Value::Object(fields)) = entity.get_mut("config")
+        {
+            prune(config.fields, fields, style.complete);
+            if fields.is_empty() {
+                entity.remove("config");
+            }
+        }
+        self.name_references(schema, &mut entity);
+        let mut written = name_first(kind, entity);
+        for child in ORDER {
+            let list = id.map(|id| self.list(child, Some((kind, id)), style)).unwrap_or_default();
+            if !list.is_empty() {
+                written.insert(child.def().name.into(), Value::Array(list));
+            }
+        }
+        written
+    }
+
+    /// `{"id": …}` becomes the name of what is meant, or its id.
+    fn name_references(&self, schema: &Schema, entity: &mut Object) {
+        for field in schema.fields {
+            if let Type::Foreign(collection) = field.ty
+                && let Some(value) = entity.get_mut(field.name)
+                && let Some(id) = value.get("id").and_then(Value::as_str)
+            {
+                let target = Kind::from_name(collection).zip(id.parse().ok());
+                let name = target.and_then(|target| self.names.get(&target));
+                *value = json!(name.map_or(id, String::as_str));
+            }
+        }
+    }
+}
+
+/// What an entity belongs to: the one reference that it has to a kind it is named after (a target's `upstream`, but
+/// not a service's `client_certificate`).
+fn owner(kind: Kind, entity: &Object) -> Option<(&'static str, Kind, Id)> {
+    let named_after = |field: &Field| match field.ty {
+        Type::Foreign(collection) if singular(collection) == field.name => {
+            let id = entity.get(field.name)?.get("id")?.as_str()?.parse().ok()?;
+            Some((field.name, Kind::from_name(collection)?, id))
+        }
+        _ => None,
+    };
+    let mut owners = kind.def().schema.fields.iter().filter_map(named_after);
+    let first = owners.next()?;
+    owners.next().is_none().then_some(first)
+}
+
+fn id_in(entity: &Object) -> Option<Id> {
+    entity.get("id")?.as_str()?.parse().ok()
+}
+
+fn sort_key(kind: Kind, entity: &Object) -> (bool, String, String) {
+    let text = |field: &str| entity.get(field).and_then(Value::as_str).map(str::to_owned);
+    let name = endpoint_key(kind).and_then(text).or_else(|| text("name"));
+    (name.is_none(), name.unwrap_or_default(), text("id").unwrap_or_default())
+}
+
+/// The fields with what names the entity in front.
+fn name_first(kind: Kind, mut entity: Object) -> Object {
+    let first = ["name", endpoint_key(kind).unwrap_or("name"), "id"];
+    let mut ordered = Object::new();
+    for name in first {
+        if let Some(value) = entity.shift_remove(name) {
+            ordered.insert(name.to_owned(), value);
+        }
+    }
+    ordered.extend(entity);
+    ordered
+}
+
+fn plugin_schema(kind: Kind, entity: &Object) -> Option<&'static Schema> {
+    let name = if kind == Kind::Plugin { entity.get("name")?.as_str()? } else { return None };
+    plugins::find(name).map(|plugin| plugin.schema)
+}
+
+/// Takes out what a reader fills in: nothing where nothing is the default, and other defaults unless `complete`.
+fn prune(fields: &[Field], values: &mut Object, complete: bool) {
+    for field in fields {
+        let Some(value) = values.get_mut(field.name) else { continue };
+        if let (Type::Record(inner), Value::Object(inner_values)) = (field.ty, &mut *value) {
+            prune(inner, inner_values, complete);
+            if inner_values.is_empty() && matches!(field.default, Literal::Record) {
+                values.shift_remove(field.name);
+            }
+            continue;
+        }
+        let default = default_of(&field.default);
+        if (value.is_null() && default.is_null()) || (!complete && !value.is_null() && same(value, &default)) {
+            values.shift_remove(field.name);
+        }
+    }
+}
+
+fn default_of(literal: &Literal) -> Value {
+    match *literal {
+        Literal::Null => Value::Null,
+        Literal::Bool(value) => json!(value),
+        Literal::Int(value) => json!(value),
+        Literal::Real(value) => json!(value),
+        Literal::Text(value) => json!(value),
+        Literal::Texts(values) => json!(values),
+        Literal::Ints(values) => json!(values),
+        Literal::Record => json!({}),
+    }
+}
+
+/// Whether two values are equal, `1` and `1.0` being so.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one.as_f64(), other.as_f64()) {
+        (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
+        _ => one == other,
+    }
+}
