@@ -103,4 +103,5 @@ pub(crate) use def;
 
 /// The elements of `sources` and `destinations`.
 pub(crate) const IP_PORT: Field =
-    Field::new("", Type::Record(&[Field::string("ip").rules(&[Rule::Text(text::ip_or_cidr)]), PORT]));
+    Field::new("", Type::Record(&[Field::string("ip").rules(&[Rule::Text(text::ip_or_cidr)]), PORT]))
+        .rules(&[Rule::AtLeastOneOf(&["ip", "port"])]);

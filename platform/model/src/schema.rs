@@ -2,14 +2,20 @@
 //! table of fields and checks; one walker here reads all tables. Neighbours: [`crate::kinds`] and [`crate::plugins`]
 //! hold the tables, the Admin API shows what comes out.
 
+mod checks;
 mod field;
+mod fill;
+pub(crate) mod host;
 pub(crate) mod pem;
 pub(crate) mod route;
+pub(crate) mod show;
 pub(crate) mod text;
 pub(crate) mod url;
 mod violations;
+mod walk;
 
-pub use field::{EntityCheck, Field, Literal, Rule, Then, Type, When};
+pub use field::{EntityCheck, Field, Literal, Rule, Subschema, Then, Type, When};
+pub use route::path_regex;
 pub use violations::Violations;
 
 use crate::Id;
@@ -31,6 +37,8 @@ pub struct Schema {
     pub checks: &'static [EntityCheck],
     /// What is done to the input before its fields are looked at, such as Kong's shorthand `url`.
     pub prepare: Option<fn(&mut Object, &mut Violations)>,
+    /// What depends on the entity's own content. An error ends the check at once.
+    pub subschema: Option<fn(&Object) -> Result<Subschema, Violations>>,
 }
 
 /// What a check needs from outside.
@@ -91,18 +99,28 @@ impl Schema {
     /// # Errors
     /// Every mistake, with its field path.
     pub fn check(&self, cx: &CheckCx<'_>, input: Object) -> Result<Object, Violations> {
-        let _ = cx;
-        Ok(input)
+        self.run(cx, input, Occasion::Insert)
     }
 
     /// Checks a change (PATCH) of an entity: records merge deeply, arrays, sets and maps are replaced, `null` unsets.
     ///
     /// # Errors
     /// Every mistake, with its field path.
-    pub fn merge(&self, cx: &CheckCx<'_>, existing: &Object, patch: Object) -> Result<Object, Violations> {
-        let mut merged = existing.clone();
-        merged.extend(patch);
-        self.check(cx, merged)
+    pub fn merge(&self, cx: &CheckCx<'_>, existing: &Object, mut patch: Object) -> Result<Object, Violations> {
+        let mut found = Violations::default();
+        if let Some(prepare) = self.prepare {
+            prepare(&mut patch, &mut found);
+        }
+        let subschema = self.subschema_of(patch.get("name").map_or(existing, |_| &patch)).unwrap_or_default();
+        let merged = fill::merge(self.fields, subschema.config, existing.clone(), patch);
+        match self.run(cx, merged, Occasion::Update) {
+            Ok(canonical) if found.is_empty() => Ok(canonical),
+            Ok(_) => Err(found),
+            Err(others) => {
+                found.merge(others);
+                Err(found)
+            }
+        }
     }
 
     /// The field with this name.
@@ -111,9 +129,40 @@ impl Schema {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// Kong's `/schemas/{name}` answer.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        Value::Null
+    fn subschema_of(&self, entity: &Object) -> Result<Subschema, Violations> {
+        self.subschema.map_or_else(|| Ok(Subschema::default()), |subschema| subschema(entity))
     }
+
+    fn run(&self, cx: &CheckCx<'_>, mut input: Object, occasion: Occasion) -> Result<Object, Violations> {
+        let mut found = Violations::default();
+        if let Some(prepare) = self.prepare {
+            prepare(&mut input, &mut found);
+        }
+        let subschema = self.subschema_of(&input)?;
+        fill::auto(self.fields, cx, &mut input);
+        let walk = walk::Walk { subschema, refuses_vaults: false };
+        let (canonical, complaints) = walk.fields(self.fields, input);
+        for (name, complaint) in complaints {
+            found.put(&name, complaint);
+        }
+        checks::run(self.checks, cx, &canonical, "", occasion, &mut found);
+        if let Some((config, field)) = subschema.config.zip(self.object_field())
+            && let Some(Value::Object(object)) = canonical.get(field)
+        {
+            checks::run(config.checks, cx, object, &format!("{field}."), occasion, &mut found);
+        }
+        if found.is_empty() { Ok(canonical) } else { Err(found) }
+    }
+
+    /// The name of the field that a subschema checks.
+    fn object_field(&self) -> Option<&'static str> {
+        self.fields.iter().find(|field| matches!(field.ty, Type::Object)).map(|field| field.name)
+    }
+}
+
+/// Whether an entity is made or changed; some of Kong's texts tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    Insert,
+    Update,
 }

@@ -40,6 +40,7 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[EntityCheck::Custom { fields: &["cert"], check: authority }],
     prepare: Some(pem::fill_digest),
+    subschema: None,
 };
 
 /// There is one certificate, it parses, may sign others and has not expired.

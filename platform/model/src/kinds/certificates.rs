@@ -49,7 +49,10 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[
         EntityCheck::MutuallyRequired(&["cert_alt", "key_alt"]),
-        EntityCheck::Custom { fields: &["cert", "key"], check: |cx, entity, found| pair(cx, entity, "cert", "key", found) },
+        EntityCheck::Custom {
+            fields: &["cert", "key"],
+            check: |cx, entity, found| pair(cx, entity, "cert", "key", found),
+        },
         EntityCheck::Custom {
             fields: &["cert_alt", "key_alt"],
             check: |cx, entity, found| pair(cx, entity, "cert_alt", "key_alt", found),
@@ -57,6 +60,7 @@ pub static SCHEMA: Schema = Schema {
         EntityCheck::Custom { fields: &["cert", "cert_alt"], check: alternates },
     ],
     prepare: None,
+    subschema: None,
 };
 
 /// The certificate and key parse and belong together.
@@ -83,11 +87,9 @@ fn pair(cx: &CheckCx<'_>, entity: &Object, cert_field: &str, key_field: &str, fo
 
 /// The two certificates are of different types.
 fn alternates(cx: &CheckCx<'_>, entity: &Object, found: &mut Violations) {
-    if let (Some(checks), Some(cert), Some(other)) = (
-        cx.certificates,
-        entity.get("cert").and_then(Value::as_str),
-        entity.get("cert_alt").and_then(Value::as_str),
-    ) && let Err(message) = checks.alternates(cert, other)
+    if let (Some(checks), Some(cert), Some(other)) =
+        (cx.certificates, entity.get("cert").and_then(Value::as_str), entity.get("cert_alt").and_then(Value::as_str))
+        && let Err(message) = checks.alternates(cert, other)
     {
         found.add_entity(message);
     }

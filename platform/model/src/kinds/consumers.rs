@@ -39,6 +39,7 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[EntityCheck::AtLeastOneOf(&["custom_id", "username"])],
     prepare: None,
+    subschema: None,
 };
 
 fn facts(consumer: Consumer) -> Facts {

@@ -62,8 +62,7 @@ body! {
 }
 
 /// Algorithms that verify with a public key.
-const ASYMMETRIC: &[&str] =
-    &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"];
+const ASYMMETRIC: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"];
 
 /// Fields and checks.
 pub static SCHEMA: Schema = Schema {
@@ -91,6 +90,7 @@ pub static SCHEMA: Schema = Schema {
         EntityCheck::Custom { fields: &["algorithm", "rsa_public_key"], check: public_key },
     ],
     prepare: None,
+    subschema: None,
 };
 
 /// The public key parses.

@@ -36,6 +36,7 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[],
     prepare: None,
+    subschema: None,
 };
 
 fn facts(credential: KeyauthCredential) -> Facts {

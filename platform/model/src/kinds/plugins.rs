@@ -4,7 +4,7 @@
 use super::{CREATED_AT, ID, PROTOCOLS, Protocol, TAGS, UPDATED_AT, def};
 use crate::body::{ForeignKey, Object, body};
 use crate::kind::Facts;
-use crate::schema::{EntityCheck, Field, Literal, Rule, Schema, Type, text};
+use crate::schema::{Field, Literal, Rule, Schema, Type, text};
 use crate::{Id, Kind};
 
 body! {
@@ -56,14 +56,14 @@ pub static SCHEMA: Schema = Schema {
         Field::boolean("enabled").required().default(Literal::Bool(true)),
         TAGS,
     ],
-    checks: &[EntityCheck::Custom { fields: &["name"], check: crate::plugins::check }],
+    checks: &[],
     prepare: None,
+    subschema: Some(crate::plugins::subschema),
 };
 
 fn facts(plugin: Plugin) -> Facts {
     let part = |key: Option<ForeignKey>| key.map(|key| key.id.to_string()).unwrap_or_default();
-    let scope =
-        format!("{}:{}:{}:{}", plugin.name, part(plugin.route), part(plugin.service), part(plugin.consumer));
+    let scope = format!("{}:{}:{}:{}", plugin.name, part(plugin.route), part(plugin.service), part(plugin.consumer));
     Facts::tagged(plugin.tags)
         .refers("route", Kind::Route, plugin.route, true)
         .refers("service", Kind::Service, plugin.service, true)

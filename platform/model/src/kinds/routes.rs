@@ -98,7 +98,7 @@ pub static SCHEMA: Schema = Schema {
         Field::boolean("response_buffering").required().default(Literal::Bool(true)),
         TAGS,
         Field::foreign("service", "services"),
-        Field::set("snis", &Field::string("").rules(&[Rule::Text(text::sni)])),
+        Field::set("snis", &Field::string("").rules(&[Rule::Text(text::wildcard_host)])),
         Field::set("sources", &IP_PORT),
         Field::set("destinations", &IP_PORT),
         Field::set("methods", &Field::string("").rules(&[Rule::Capitals])),
@@ -122,9 +122,10 @@ pub static SCHEMA: Schema = Schema {
             then: Then::Empty,
             message: Some("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"),
         },
-        EntityCheck::Custom { fields: &["protocols"], check: route::fits_protocols },
+        EntityCheck::Custom { fields: &["protocols"], check: route::says_which },
     ],
-    prepare: Some(route::prepare),
+    prepare: None,
+    subschema: Some(route::subschema),
 };
 
 fn facts(route: Route) -> Facts {

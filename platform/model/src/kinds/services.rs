@@ -90,6 +90,7 @@ pub static SCHEMA: Schema = Schema {
         tls_only("ca_certificates"),
     ],
     prepare: Some(url::expand),
+    subschema: None,
 };
 
 const fn tls_only(then_field: &'static str) -> EntityCheck {

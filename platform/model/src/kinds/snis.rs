@@ -39,6 +39,7 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[],
     prepare: None,
+    subschema: None,
 };
 
 fn facts(sni: Sni) -> Facts {

@@ -42,6 +42,7 @@ pub static SCHEMA: Schema = Schema {
     ],
     checks: &[],
     prepare: Some(text::normalize_target),
+    subschema: None,
 };
 
 fn facts(target: Target) -> Facts {

@@ -199,8 +199,7 @@ const COUNT: &[Rule] = &[Rule::Between(0, 255)];
 const SECONDS: &[Rule] = &[Rule::Between(0, 65535)];
 const TYPE: Field = Field::word("type", &[Rule::OneOf(CheckType::WORDS)]).default(Literal::Text("http"));
 const HASH_ON: Field = Field::word("hash_on", &[Rule::OneOf(HashOn::WORDS)]).default(Literal::Text("none"));
-const HTTP_STATUSES: Field =
-    Field::array("http_statuses", &Field::integer("", &[Rule::Between(100, 999)]));
+const HTTP_STATUSES: Field = Field::array("http_statuses", &Field::integer("", &[Rule::Between(100, 999)]));
 
 const fn count(name: &'static str) -> Field {
     Field::integer(name, COUNT).default(Literal::Int(0))
@@ -301,6 +300,7 @@ pub static SCHEMA: Schema = Schema {
         EntityCheck::Distinct(&["hash_on_uri_capture", "hash_fallback_uri_capture"]),
     ],
     prepare: None,
+    subschema: None,
 };
 
 /// `then_field` is required where `if_field` is `word`.

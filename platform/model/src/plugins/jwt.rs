@@ -1,6 +1,6 @@
 //! jwt: consumers known by a signed token (RFC 7519).
 
-use super::{HTTP, PluginDef, VERSION};
+use super::{HTTP_PROTOCOLS, NO_CONSUMER, PluginDef, VERSION};
 use crate::schema::{EntityCheck, Field, Literal, Rule, Schema, Then, When};
 
 static SCHEMA: Schema = Schema {
@@ -27,7 +27,13 @@ static SCHEMA: Schema = Schema {
         message: None,
     }],
     prepare: None,
+    subschema: None,
 };
 
-pub(super) static DEF: PluginDef =
-    PluginDef { name: "jwt", version: VERSION, priority: 1450, schema: &SCHEMA, protocols: HTTP, on_consumers: false };
+pub(super) static DEF: PluginDef = PluginDef {
+    name: "jwt",
+    version: VERSION,
+    priority: 1450,
+    schema: &SCHEMA,
+    fields: &[HTTP_PROTOCOLS, NO_CONSUMER],
+};

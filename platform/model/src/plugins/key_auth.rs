@@ -1,6 +1,6 @@
 //! key-auth: consumers known by an API key.
 
-use super::{HTTP, PluginDef, VERSION};
+use super::{HTTP_PROTOCOLS, NO_CONSUMER, PluginDef, VERSION};
 use crate::schema::{Field, Literal, Rule, Schema, text};
 
 static SCHEMA: Schema = Schema {
@@ -21,6 +21,7 @@ static SCHEMA: Schema = Schema {
     ],
     checks: &[],
     prepare: None,
+    subschema: None,
 };
 
 pub(super) static DEF: PluginDef = PluginDef {
@@ -28,6 +29,5 @@ pub(super) static DEF: PluginDef = PluginDef {
     version: VERSION,
     priority: 1250,
     schema: &SCHEMA,
-    protocols: HTTP,
-    on_consumers: false,
+    fields: &[HTTP_PROTOCOLS, NO_CONSUMER],
 };

@@ -1,6 +1,6 @@
 //! request-termination: requests answered here, with a fixed answer.
 
-use super::{HTTP, PluginDef, VERSION};
+use super::{HTTP_PROTOCOLS, PluginDef, VERSION};
 use crate::schema::{Field, Literal, Rule, Schema, text};
 
 static SCHEMA: Schema = Schema {
@@ -17,6 +17,7 @@ static SCHEMA: Schema = Schema {
     ],
     checks: &[],
     prepare: None,
+    subschema: None,
 };
 
 pub(super) static DEF: PluginDef = PluginDef {
@@ -24,6 +25,5 @@ pub(super) static DEF: PluginDef = PluginDef {
     version: VERSION,
     priority: 2,
     schema: &SCHEMA,
-    protocols: HTTP,
-    on_consumers: true,
+    fields: &[HTTP_PROTOCOLS],
 };

@@ -1,6 +1,6 @@
 //! The vocabulary of schema tables: fields, their types and rules, and checks between fields. All of it is const data.
 
-use super::{CheckCx, Violations};
+use super::{CheckCx, Schema, Violations};
 use crate::body::Object;
 
 /// One field of an entity or record, or (without a name) the elements of an array, set or map.
@@ -79,6 +79,10 @@ pub enum Literal {
 pub enum Rule {
     /// `null` only, with the text to say otherwise.
     Null(&'static str),
+    /// Not `true`, with the text to say otherwise.
+    NotTrue(&'static str),
+    /// For records: at least one of these is set.
+    AtLeastOneOf(&'static [&'static str]),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// One of these integers.
@@ -132,6 +136,16 @@ pub enum EntityCheck {
         /// The code.
         check: fn(&CheckCx<'_>, &Object, &mut Violations),
     },
+}
+
+/// What depends on one entity's own content (Kong's subschemas): a plugin's configuration by its name, what a route
+/// may have by its protocols.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subschema {
+    /// The schema of the entity's [`Type::Object`] field.
+    pub config: Option<&'static Schema>,
+    /// Fields that stand in for those of the same name.
+    pub fields: &'static [Field],
 }
 
 /// How a field must be for a conditional check to apply.

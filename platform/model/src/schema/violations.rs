@@ -160,7 +160,9 @@ impl Complaint {
     fn inner(&self) -> Vec<(String, &Self)> {
         match self {
             Self::Text(_) => Vec::new(),
-            Self::Elements(elements) => elements.iter().map(|(place, inner)| ((place + 1).to_string(), inner)).collect(),
+            Self::Elements(elements) => {
+                elements.iter().map(|(place, inner)| ((place + 1).to_string(), inner)).collect()
+            }
             Self::Fields(fields) => fields.iter().map(|(name, inner)| (name.clone(), inner)).collect(),
         }
     }
@@ -193,11 +195,15 @@ impl Complaint {
             Self::Text(text) => out.push_str(&format!("\"{}\"", text.escape_default())),
             Self::Elements(_) | Self::Fields(_) => {
                 let indent = "  ".repeat(depth + 1);
-                let lines: Vec<String> = self.inner().into_iter().map(|(name, inner)| {
-                    let mut line = format!("{indent}{}", self.label(&name));
-                    inner.print(depth + 1, &mut line);
-                    line
-                }).collect();
+                let lines: Vec<String> = self
+                    .inner()
+                    .into_iter()
+                    .map(|(name, inner)| {
+                        let mut line = format!("{indent}{}", self.label(&name));
+                        inner.print(depth + 1, &mut line);
+                        line
+                    })
+                    .collect();
                 out.push_str(&format!("{{\n{}\n{}}}", lines.join(",\n"), "  ".repeat(depth)));
             }
         }
