@@ -56,12 +56,12 @@ pub struct Log {
 
 /// Starts the log of this process. `name` is how the journal knows us. Without effect if there is one already.
 pub fn init(name: &str, level: Level) -> io::Result<Log> {
-    if stderr_is_journal() {
-        if let Ok(journal) = tracing_journald::layer() {
-            let journal = journal.with_syslog_identifier(name.to_owned()).with_field_prefix(None);
-            let _ = tracing_subscriber::registry().with(journal.with_filter(level.0)).try_init();
-            return Ok(Log { queue: None, done: None });
-        }
+    if stderr_is_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let journal = journal.with_syslog_identifier(name.to_owned()).with_field_prefix(None);
+        let _ = tracing_subscriber::registry().with(journal.with_filter(level.0)).try_init();
+        return Ok(Log { queue: None, done: None });
     }
     let (queue, done) = Queue::start(io::stderr())?;
     let text = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(queue.clone());
