@@ -80,7 +80,12 @@ impl<'d, 't> Gatherer<'d, 't, '_> {
             }
             _ => {
                 let owner = parent.and_then(|(_, at)| self.drafts.get(at)).map(|draft| draft.label.clone());
-                self.found.add(list.at, owner.unwrap_or_default(), def.name, format!("expected a list, not {}", list.noun()));
+                self.found.add(
+                    list.at,
+                    owner.unwrap_or_default(),
+                    def.name,
+                    format!("expected a list, not {}", list.noun()),
+                );
             }
         }
     }

@@ -31,7 +31,12 @@ impl ByContent {
 }
 
 /// The id of an entity: what the file says, what Kong would derive, or what the content gives.
-pub(super) fn id_of(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>, content: &mut ByContent) -> Id {
+pub(super) fn id_of(
+    kind: Kind,
+    node: &Node<'_>,
+    parent: Option<(&Draft<'_, '_>, &str)>,
+    content: &mut ByContent,
+) -> Id {
     if let Some(id) = node.text_of("id").and_then(|text| text.parse().ok()) {
         return id;
     }

@@ -35,9 +35,20 @@ impl<'d> Names<'d> {
                 [field] if Some(&*field.name) == endpoint_key(kind) => {
                     field.value.text().and_then(|text| self.find(kind, text))
                 }
-                _ => return Err(format!("expected a name, an id, or a map with one of them alone ('id', {})", key(kind))),
+                _ => {
+                    return Err(format!(
+                        "expected a name, an id, or a map with one of them alone ('id', {})",
+                        key(kind)
+                    ));
+                }
             },
-            _ => return Err(format!("expected the name or the id of a {}, not {}", singular(kind.def().name), node.noun())),
+            _ => {
+                return Err(format!(
+                    "expected the name or the id of a {}, not {}",
+                    singular(kind.def().name),
+                    node.noun()
+                ));
+            }
         };
         found.ok_or_else(|| format!("invalid reference: no such entry in '{}' of this file", kind.def().name))
     }

@@ -40,7 +40,7 @@ fn number(text: &str) -> Option<serde_json::Number> {
 
 /// Whether some reader of YAML might take the unquoted text for something else: a boolean, a number, a date, a time.
 pub(super) fn is_ambiguous(text: &str) -> bool {
-    let numeric = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b'-' | b'+' | b'_' | b':' | b'x' | b'o');
+    let numeric = |byte: u8| byte.is_ascii_digit() || b".-+_:eEo".contains(&byte);
     let like_a_number = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '.' | '-' | '+'));
     !matches!(plain(text), Ok(None))
         || matches!(text, "y" | "Y" | "n" | "N" | "<<" | "=")
@@ -53,10 +53,11 @@ mod tests {
 
     #[test]
     fn words_that_some_yaml_takes_for_something_else_are_ambiguous() {
-        for text in ["", "yes", "Off", "n", "~", "12", "0x1F", "0o7", "012", "1_000", "12:30", "2026-11-20", "1e3", "-"] {
+        for text in ["", "yes", "Off", "n", "~", "12", "0x1F", "0o7", "012", "1_000", "12:30", "2026-11-20", "1e3", "-"]
+        {
             assert!(is_ambiguous(text), "{text}");
         }
-        for text in ["flights", "127.0.0.1:8000x", "~/flights$", "yesterday", "3.0-beta-z"] {
+        for text in ["flights", "127.0.0.1.nip.io", "72734e2a-702d", "~/flights$", "yesterday", "3.0-beta-z"] {
             assert!(!is_ambiguous(text), "{text}");
         }
     }

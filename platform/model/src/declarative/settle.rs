@@ -76,7 +76,7 @@ impl Settler<'_, '_, '_> {
         }
         self.nest(draft, &mut input);
         self.fill(draft, &mut input);
-        if !input.get("id").is_some_and(|id| !id.is_null()) {
+        if input.get("id").is_none_or(Value::is_null) {
             input.insert("id".into(), draft.id.to_string().into());
         }
         (self.found.count() == before).then_some(input)
@@ -225,7 +225,8 @@ impl Settler<'_, '_, '_> {
 
     /// Takes the id and the unique values for the draft; none if another has one of them.
     fn claim(&mut self, place: usize, draft: &Draft<'_, '_>, body: &[u8]) -> Option<()> {
-        let facts = (draft.kind.def().facts)(body).map_err(|error| self.complain(draft, "", &error.to_string())).ok()?;
+        let facts =
+            (draft.kind.def().facts)(body).map_err(|error| self.complain(draft, "", &error.to_string())).ok()?;
         if let Some(holder) = self.ids.insert((draft.kind, draft.id), place) {
             let field = if draft.node.field("id").is_some() { "id" } else { "" };
             self.duplicate(draft, field, holder);
