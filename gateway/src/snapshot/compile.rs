@@ -11,11 +11,16 @@ use crate::plugins;
 use crate::router::CompiledRoute;
 use model::body::BodyError;
 use model::catalog::Conflict;
-use model::kinds;
+use model::kinds::{self, jwt_secrets::JwtAlgorithm};
 use model::trie::Trie;
 use model::{Change, Id, Kind, Record};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Kong's defaults for what an entity may leave unset.
+const RETRIES: u32 = 5;
+const WEIGHT: u32 = 100;
+const TIMEOUT_MS: u64 = 60_000;
 
 /// Why a delta cannot be served: which entity, and what is wrong with it. The control plane shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +144,7 @@ impl Snapshot {
     fn put_service(&mut self, service: kinds::services::Service) {
         let tls = ServiceTls {
             verify: service.tls_verify,
-            verify_depth: service.tls_verify_depth.and_then(|depth| u32::try_from(depth).ok()),
+            verify_depth: service.tls_verify_depth.map(u32::from),
             ca_certificates: service.ca_certificates.unwrap_or_default().into(),
             client_certificate: service.client_certificate.map(|certificate| certificate.id),
         };
@@ -148,15 +153,15 @@ impl Snapshot {
             id: service.id,
             name: service.name.map(Into::into),
             enabled: service.enabled,
-            protocol: match service.protocol.as_str() {
-                "http" => Protocol::Http,
-                "https" => Protocol::Https,
+            protocol: match service.protocol {
+                kinds::Protocol::Http => Protocol::Http,
+                kinds::Protocol::Https => Protocol::Https,
                 _ => Protocol::Unsupported,
             },
             host: service.host.into(),
-            port: bounded(service.port),
+            port: service.port,
             path: service.path.map(Into::into),
-            retries: bounded(service.retries),
+            retries: service.retries.map_or(RETRIES, u32::from),
             connect_timeout: millis(service.connect_timeout),
             write_timeout: millis(service.write_timeout),
             read_timeout: millis(service.read_timeout),
@@ -198,14 +203,14 @@ impl Snapshot {
             service: plugin.service.map(|service| service.id),
             consumer: plugin.consumer.map(|consumer| consumer.id),
         };
-        let runs_on = |protocol: &str| plugin.protocols.iter().any(|named| named == protocol);
+        let runs_on = |protocol| plugin.protocols.contains(&protocol);
         let instance = Arc::new(Instance {
             id: plugin.id,
             name: def.name,
             priority: def.priority,
             scope,
-            on_http: runs_on("http"),
-            on_https: runs_on("https"),
+            on_http: runs_on(kinds::Protocol::Http),
+            on_https: runs_on(kinds::Protocol::Https),
             plugin: built,
         });
         self.scope(&instance);
@@ -262,7 +267,7 @@ impl Snapshot {
             upstream: target.upstream.id,
             host: host.trim_start_matches('[').trim_end_matches(']').into(),
             port: port.parse().map_err(|_| refused())?,
-            weight: bounded(target.weight),
+            weight: target.weight.map_or(WEIGHT, u32::from),
         });
         let by_id = |a: &Arc<Target>, b: &Arc<Target>| a.id.cmp(&b.id);
         with(&mut self.target_lists, compiled.upstream.0, compiled.clone(), by_id);
@@ -282,7 +287,7 @@ impl Snapshot {
             id: credential.id,
             consumer: credential.consumer.id,
             key: credential.key.into(),
-            expires_at: credential.ttl.map(|ttl| credential.created_at.saturating_add(ttl)),
+            expires_at: None,
         };
         self.keyauth.insert(compiled.id.0, Arc::new(compiled));
     }
@@ -292,7 +297,7 @@ impl Snapshot {
             id: secret.id,
             consumer: secret.consumer.id,
             key: secret.key.into(),
-            algorithm: secret.algorithm.into(),
+            algorithm: secret.algorithm.unwrap_or(JwtAlgorithm::Hs256),
             secret: secret.secret.map(Into::into),
             public_key: secret.rsa_public_key.map(Into::into),
         };
@@ -319,26 +324,6 @@ fn without<T>(lists: &mut Trie<Arc<[Arc<T>]>>, key: u128, is_it: impl Fn(&T) -> 
     }
 }
 
-/// A number that the schema has bounded to what fits; the nearest that fits, should an older schema not have.
-fn bounded<T: TryFrom<i64> + Bounded>(number: i64) -> T {
-    T::try_from(number).unwrap_or(if number < 0 { T::LEAST } else { T::MOST })
-}
-
-trait Bounded {
-    const LEAST: Self;
-    const MOST: Self;
-}
-
-impl Bounded for u16 {
-    const LEAST: Self = u16::MIN;
-    const MOST: Self = u16::MAX;
-}
-
-impl Bounded for u32 {
-    const LEAST: Self = u32::MIN;
-    const MOST: Self = u32::MAX;
-}
-
-fn millis(number: i64) -> Duration {
-    Duration::from_millis(u64::try_from(number).unwrap_or(0))
+fn millis(number: Option<u32>) -> Duration {
+    Duration::from_millis(number.map_or(TIMEOUT_MS, u64::from))
 }

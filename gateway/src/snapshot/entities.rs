@@ -2,6 +2,7 @@
 
 use crate::plugins::Plugin;
 use model::Id;
+use model::kinds::jwt_secrets::JwtAlgorithm;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,7 +121,7 @@ pub struct JwtSecret {
     /// What the token's key claim (`iss`) says.
     pub key: Box<str>,
     /// The algorithm that tokens must use.
-    pub algorithm: Box<str>,
+    pub algorithm: JwtAlgorithm,
     /// The secret of the HMAC algorithms.
     pub secret: Option<Box<str>>,
     /// The public key (PEM) of the others.

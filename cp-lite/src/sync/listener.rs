@@ -1,0 +1,127 @@
+//! Accepts on the cluster port, ends TLS, and decides by certificate and protocol what a connection may do.
+//!
+//! Whoever comes with garbage costs a handshake's time limit and a place among the unauthenticated, and nobody else
+//! notices; whoever comes with a wrong certificate is told so in its own protocol.
+
+use super::session;
+use super::source::Sources;
+use crate::fleet::Fleet;
+use pki::{ClusterServer, Peer, TlsFailure};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// The most connections at a time, nodes and others.
+pub const CONNECTIONS_MAX: usize = 8192;
+/// The most connections at a time that have not shown a certificate of the cluster.
+pub const STRANGERS_MAX: usize = 256;
+/// The longest that a TLS handshake may take: several round trips of a satellite link.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// The pause after the system had no descriptor for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all connections of the cluster port share.
+pub struct Cluster {
+    /// Where deltas come from.
+    pub sources: Arc<Sources>,
+    /// Where rows of nodes go.
+    pub fleet: Arc<Fleet>,
+    /// Who belongs to the cluster.
+    pub server: ClusterServer,
+    /// What sessions say of this control plane.
+    pub config: Arc<wire::cp::Config>,
+}
+
+impl Cluster {
+    /// Serves `listener` until `stop`. Runs on a current-thread runtime inside a `LocalSet`.
+    pub async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let acceptor = TlsAcceptor::from(self.server.config().clone());
+        let (connections, strangers) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
+        let cluster = Rc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the cluster port");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let places = (connections.clone().try_acquire_owned(), strangers.clone().try_acquire_owned());
+            let (Ok(connection), Ok(stranger)) = places else {
+                tracing::warn!(%peer, "too many connections on the cluster port; one is dropped");
+                continue;
+            };
+            let (cluster, acceptor, stop) = (cluster.clone(), acceptor.clone(), stop.clone());
+            tokio::task::spawn_local(async move {
+                let _connection = connection;
+                if let Some((stream, member)) = cluster.greet(&acceptor, stream, peer).await {
+                    if matches!(member, Peer::Member(_)) {
+                        drop(stranger);
+                    }
+                    session::run(&cluster, stream, peer, member, stop).await;
+                }
+            });
+        }
+    }
+
+    /// TLS, and who is there; answers everything that is not the sync protocol itself.
+    async fn greet(&self, acceptor: &TlsAcceptor, stream: TcpStream, from: SocketAddr) -> Option<(TlsStream<TcpStream>, Peer)> {
+        let _ = stream.set_nodelay(true);
+        let stream = match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let reason = TlsFailure::from_io(&error);
+                tracing::warn!(peer = %from, %reason, "connection on the cluster port refused");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!(peer = %from, "connection on the cluster port refused: no handshake in time");
+                return None;
+            }
+        };
+        let (_, connection) = stream.get_ref();
+        let peer = self.server.peer(connection, now_s());
+        if connection.alpn_protocol() == Some(wire::ALPN) {
+            return Some((stream, peer));
+        }
+        answer_http(stream, from).await;
+        None
+    }
+}
+
+/// HTTP has nothing to offer on this port yet; a browser or a Kong data plane is told so.
+async fn answer_http(mut stream: TlsStream<TcpStream>, peer: SocketAddr) {
+    const BODY: &str = "{\"message\":\"this port speaks edge-sync/1 (ALPN) to data planes only\"}";
+    let answer = format!(
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    tracing::info!(%peer, "HTTP on the cluster port");
+    let _ = timeout(HANDSHAKE_MAX, async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    })
+    .await;
+}
+
+/// Seconds since 1970.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// An address as rows of the fleet show it: without the IPv6 dress of an IPv4 address.
+pub(super) fn plain(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}

@@ -1,0 +1,12 @@
+//! The cluster port: who may speak on it, and a session per node that carries what changed.
+//!
+//! [`listener`] accepts, ends TLS and decides by certificate and protocol; [`session`] is the thin task around `wire`'s
+//! pure session; [`source`] is what all sessions send from: one published view, with each delta encoded once for
+//! everybody who needs it. Sessions read the changelog and write rows of the fleet; no write waits for a session.
+
+mod listener;
+mod session;
+mod source;
+
+pub use listener::{Cluster, CONNECTIONS_MAX};
+pub use source::Sources;

@@ -1,0 +1,243 @@
+//! One node's connection: the thin task around `wire`'s pure session.
+//!
+//! It reads bytes into the session, writes what comes out, and wakes it when the head moves or its timer is over. A
+//! node that reads nothing fills its own socket and then holds up this task and nothing else, for as long as a write
+//! may take; the next commit is found whenever the task gets to it, merged with those before.
+
+use super::listener::{Cluster, now_s, plain};
+use super::source::Published;
+use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode, SyncStatus};
+use model::{Id, Kind};
+use pki::Peer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
+use wire::cp::{Action, Closed, Report, Session};
+use wire::message::RefuseReason;
+use wire::{ByeReason, Hello};
+
+/// The longest that a write may be stuck before the node counts as gone.
+pub const WRITE_MAX: Duration = Duration::from_secs(60);
+/// How long a refused node is asked to stay away, in seconds.
+const REFUSED_RETRY_S: u32 = 60;
+/// How much is read at once.
+const READ_BYTES: usize = 4 * 1024;
+
+/// Holds a session with whoever is on `stream` until it ends.
+pub(super) async fn run(
+    cluster: &Cluster,
+    stream: TlsStream<TcpStream>,
+    from: SocketAddr,
+    peer: Peer,
+    mut stop: watch::Receiver<bool>,
+) {
+    let session = Session::new(cluster.config.clone(), 0);
+    let mut task = Task { cluster, stream, from, peer, session, node: None, started: Instant::now() };
+    let why = task.hold(&mut stop).await;
+    tracing::info!(peer = %from, node = %task.name(), reason = %why, "node disconnected");
+    task.forget().await;
+}
+
+struct Task<'a> {
+    cluster: &'a Cluster,
+    stream: TlsStream<TcpStream>,
+    from: SocketAddr,
+    peer: Peer,
+    session: Session,
+    node: Option<(Id, SessionId, String)>,
+    started: Instant,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    #[error("connection lost: {0}")]
+    Lost(#[from] std::io::Error),
+    #[error("the node closed the connection")]
+    Eof,
+    #[error("the node reads nothing")]
+    Stuck,
+}
+
+impl Task<'_> {
+    async fn hold(&mut self, stop: &mut watch::Receiver<bool>) -> End {
+        let mut head = self.cluster.sources.changelog().watch();
+        let mut bytes = vec![0; READ_BYTES];
+        // Whether the session may have more of a full sync to send.
+        let mut bulk = false;
+        loop {
+            let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
+            let (actions, source) = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => (self.session.bye(ByeReason::Shutdown, ""), None),
+                read = self.stream.read(&mut bytes) => match read {
+                    Ok(0) => return End::Eof,
+                    Ok(count) => {
+                        let (now, source) = (self.now(), self.source());
+                        (self.session.received(&bytes[..count], now, &*source), Some(source))
+                    }
+                    Err(error) => return error.into(),
+                },
+                changed = head.changed() => {
+                    if changed.is_err() {
+                        return Closed::Shutdown.into();
+                    }
+                    let source = self.source();
+                    (self.session.head_changed(&*source), Some(source))
+                }
+                () = wake(timer) => {
+                    let now = self.now();
+                    (self.session.tick(now), None)
+                }
+                () = std::future::ready(()), if bulk => {
+                    let actions = self.session.drained();
+                    bulk = !actions.is_empty();
+                    if !bulk {
+                        continue;
+                    }
+                    (actions, None)
+                }
+            };
+            bulk = true;
+            if let Err(end) = self.perform(actions, source).await {
+                return end;
+            }
+        }
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>, source: Option<Arc<Published>>) -> Result<(), End> {
+        let mut queue = std::collections::VecDeque::from(actions);
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Send(bytes) => {
+                    let writing = async {
+                        self.stream.write_all(&bytes).await?;
+                        self.stream.flush().await
+                    };
+                    timeout(WRITE_MAX, writing).await.map_err(|_| End::Stuck)??;
+                }
+                Action::Joined(hello) => {
+                    let source = source.clone().unwrap_or_else(|| self.source());
+                    queue.extend(self.join(&hello, &source));
+                }
+                Action::Report(report) => self.report(&report),
+                Action::Close(closed) => {
+                    let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
+                    return Err(closed.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides whether a node that said who it is may stay.
+    fn join(&mut self, hello: &Hello, source: &Published) -> Vec<Action> {
+        let refusal = match &self.peer {
+            Peer::Member(_) => None,
+            Peer::Anonymous => Some("no client certificate was shown".to_owned()),
+            Peer::Stranger { refusal, .. } => Some(format!("the client certificate was refused: {refusal}")),
+        };
+        if let Some(why) = refusal {
+            tracing::warn!(peer = %self.from, node = %hello.node, reason = %why, "node refused");
+            return self.session.refuse(RefuseReason::Forbidden, REFUSED_RETRY_S, &why);
+        }
+        let mode = if hello.incremental && self.cluster.config.incremental { SyncMode::Incremental } else { SyncMode::Full };
+        let introduction = Introduction {
+            hostname: hello.hostname.clone(),
+            ip: plain(self.from).to_string(),
+            version: hello.software.clone(),
+            labels: hello.labels.iter().cloned().collect(),
+            certificate_expires_at: self.certificate_end(),
+            mode,
+        };
+        match self.cluster.fleet.connect(hello.node, introduction, now()) {
+            Err(full) => self.session.refuse(RefuseReason::Busy, REFUSED_RETRY_S, &full.to_string()),
+            Ok(session) => {
+                tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "node connected");
+                self.node = Some((hello.node, session, hello.hostname.clone()));
+                self.session.admit(source)
+            }
+        }
+    }
+
+    fn certificate_end(&self) -> Option<i64> {
+        if let Peer::Member(member) = &self.peer { Some(member.not_after) } else { None }
+    }
+
+    fn report(&self, report: &Report) {
+        let Some((id, session, _)) = &self.node else { return };
+        if report.status != wire::compat::SyncStatus::Normal && !report.reason.is_empty() {
+            tracing::warn!(node = %id, reason = %report.reason, "unable to send updated configuration to data plane");
+        }
+        self.cluster.fleet.update(*id, *session, now(), |node| show(node, report));
+    }
+
+    async fn forget(&mut self) {
+        let Some((id, session, _)) = self.node.take() else { return };
+        let (bytes_in, bytes_out) = (self.session.report().bytes_in, self.session.report().bytes_out);
+        self.cluster.fleet.update(id, session, now(), |node| (node.bytes_in, node.bytes_out) = (bytes_in, bytes_out));
+        if let Some(row) = self.cluster.fleet.disconnect(id, session) {
+            // A row that could not be kept is made again when the node comes back.
+            let _ = self.cluster.sources.changelog().note(id, Some(row.encode())).await;
+        }
+    }
+
+    fn source(&self) -> Arc<Published> {
+        self.cluster.sources.newest()
+    }
+
+    fn name(&self) -> String {
+        self.node.as_ref().map_or_else(|| "unknown".to_owned(), |(id, _, hostname)| format!("{hostname} ({id})"))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn show(node: &mut Node, report: &Report) {
+    (node.epoch, node.applied, node.durable) = (report.epoch, report.applied, report.durable);
+    (node.bytes_in, node.bytes_out) = (report.bytes_in, report.bytes_out);
+    node.sync_status = match report.status {
+        wire::compat::SyncStatus::Unknown => SyncStatus::Unknown,
+        wire::compat::SyncStatus::Normal => SyncStatus::Normal,
+        wire::compat::SyncStatus::KongVersionIncompatible => SyncStatus::KongVersionIncompatible,
+        wire::compat::SyncStatus::PluginVersionIncompatible => SyncStatus::PluginVersionIncompatible,
+        // Kong knows no kinds that a data plane could lack; the nearest of its words is that of plugins.
+        wire::compat::SyncStatus::PluginSetIncompatible | wire::compat::SyncStatus::KindSetIncompatible => {
+            SyncStatus::PluginSetIncompatible
+        }
+        wire::compat::SyncStatus::FilterSetIncompatible => SyncStatus::FilterSetIncompatible,
+    };
+    let known = node.last_error.as_ref().map(|error| error.version);
+    match &report.nack {
+        None => node.last_error = None,
+        Some(nack) if known == Some(nack.version) => {}
+        Some(nack) => {
+            let kind = nack.entity.map(|(kind, _)| {
+                Kind::from_code(kind).map_or_else(|| format!("kind {kind}"), |kind| kind.def().name.to_owned())
+            });
+            let message = if nack.path.is_empty() { nack.message.clone() } else { format!("{}: {}", nack.path, nack.message) };
+            let id = nack.entity.map(|(_, id)| id);
+            node.last_error = Some(Refusal { version: nack.version, kind, id, message, at: now() });
+        }
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(now_s()).unwrap_or(i64::MAX)
+}
+
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,250 @@
+//! Compile → commit → swap → ack: what happens to a complete delta or a full sync, in this order and no other.
+//!
+//! What is durable compiles, and what compiles serves. A disk that is full, failing or read-only changes only the word
+//! *durable*: the change is compiled and served, and what could not be written waits in a bounded backlog for the next
+//! commit. Neighbours: `link` brings complete deltas, `snapshot` compiles them, the store's thread keeps them.
+
+use crate::snapshot::{Live, Loader, Rejection, Snapshot};
+use crate::state::{self, Meta, Source};
+use model::{Change, Id, Record};
+use std::collections::HashMap;
+use std::sync::Arc;
+use store::{CommitError, Key, Thread, ThreadReplacement};
+
+/// The most bytes that wait for a disk that takes nothing; beyond, the store is filled anew by a full sync.
+pub const BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Records of a full sync that go to the store's thread in one message.
+const BATCH_RECORDS: usize = 64;
+
+/// Applies what a control plane sends. One per data plane.
+pub struct Applier {
+    live: Arc<Live>,
+    store: Option<Thread>,
+    /// The version that a restart would come back with.
+    durable: (u64, u64),
+    backlog: Backlog,
+    trouble: Option<String>,
+}
+
+/// Changes that are served and not yet stored, the latest of each key.
+#[derive(Default)]
+struct Backlog {
+    changes: HashMap<Key, Option<Arc<[u8]>>>,
+    bytes: usize,
+    /// Too much has been missed: only a whole new content makes the store right again.
+    overflowed: bool,
+}
+
+/// A full sync under way; what is served meanwhile does not change.
+pub struct Full {
+    loader: Loader,
+    epoch: u64,
+    version: u64,
+    stage: Option<ThreadReplacement>,
+    batch: Vec<(Key, Arc<[u8]>)>,
+    trouble: Option<CommitError>,
+}
+
+/// Why a delta or a full sync is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Something in it does not compile.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// It compiles, but is not what the control plane says it is.
+    #[error("the digest of the result is {found:016x}, the control plane's is {expected:016x}")]
+    Root {
+        /// What came out here.
+        found: u64,
+        /// What the control plane has.
+        expected: u64,
+    },
+}
+
+impl Applier {
+    /// Starts from what is served now. `durable` is the version that the store came back with; no store means that
+    /// nothing is ever durable.
+    #[must_use]
+    pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
+        Self { live, store, durable, backlog: Backlog::default(), trouble: None }
+    }
+
+    /// What is served now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.snapshot()
+    }
+
+    /// The version that a restart would come back with, if it is of this epoch; 0 otherwise.
+    #[must_use]
+    pub fn durable(&self, epoch: u64) -> u64 {
+        if self.durable.0 == epoch { self.durable.1 } else { 0 }
+    }
+
+    /// What keeps the served version from being durable, in words; none when nothing does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Whether only a full sync can make the store right again.
+    #[must_use]
+    pub fn needs_full(&self) -> bool {
+        self.backlog.overflowed
+    }
+
+    /// Applies a complete delta.
+    ///
+    /// # Errors
+    /// What forbids it; the old version serves on and stays durable.
+    pub async fn delta(&mut self, epoch: u64, version: u64, root: u64, changes: Vec<Change>) -> Result<(), Refused> {
+        let next = self.live.snapshot().apply(epoch, version, &changes)?;
+        check_root(&next, root)?;
+        self.keep(&next, &changes).await;
+        self.live.publish(Arc::new(next));
+        Ok(())
+    }
+
+    /// Tries again to make durable what is served. Call it from time to time while there is [`Applier::trouble`].
+    pub async fn retry(&mut self) {
+        if self.trouble.is_some() && !self.backlog.overflowed {
+            let snapshot = self.live.snapshot();
+            self.keep(&snapshot, &[]).await;
+        }
+    }
+
+    /// Starts a full sync to `version`.
+    pub async fn full(&mut self, epoch: u64, version: u64) -> Full {
+        let (stage, trouble) = match &self.store {
+            None => (None, None),
+            Some(store) => match store.replace().await {
+                Ok(stage) => (Some(stage), None),
+                Err(error) => (None, Some(error)),
+            },
+        };
+        Full { loader: Loader::new(epoch, version), epoch, version, stage, batch: Vec::new(), trouble }
+    }
+
+    /// Puts a complete full sync in the place of what is served.
+    ///
+    /// # Errors
+    /// What forbids it; the old version serves on and stays durable.
+    pub async fn finish(&mut self, mut full: Full, root: u64) -> Result<(), Refused> {
+        full.flush().await;
+        let next = full.loader.finish()?;
+        check_root(&next, root)?;
+        let meta = Meta::of(&next, Source::ControlPlane).to_bytes();
+        let kept = match (full.stage, full.trouble) {
+            (Some(stage), None) => stage.finish(meta).await,
+            (_, Some(error)) => Err(error),
+            (None, None) => Ok(()),
+        };
+        match kept {
+            Ok(()) => {
+                self.durable = if self.store.is_some() { (full.epoch, full.version) } else { self.durable };
+                self.backlog = Backlog::default();
+                self.trouble = None;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a full sync is served but not durable");
+                self.backlog.overflowed = true;
+                self.trouble = Some(error.to_string());
+            }
+        }
+        self.live.publish(Arc::new(next));
+        Ok(())
+    }
+
+    /// Commits these changes and whatever could not be committed before.
+    async fn keep(&mut self, next: &Snapshot, changes: &[Change]) {
+        let Some(store) = &self.store else { return };
+        self.backlog.extend(changes);
+        if self.backlog.overflowed {
+            return;
+        }
+        let meta = Meta::of(next, Source::ControlPlane).to_bytes();
+        match store.commit(meta, self.backlog.to_changes()).await {
+            Ok(()) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!(version = next.version, "the store takes changes again");
+                }
+                self.backlog = Backlog::default();
+                self.durable = (next.epoch, next.version);
+            }
+            Err(error) => {
+                if self.trouble.is_none() {
+                    tracing::error!(%error, version = next.version, "a change is served but not durable");
+                }
+                self.backlog.overflowed |= matches!(error, CommitError::Corrupt(_) | CommitError::CommitTooLarge(_));
+                self.trouble = Some(error.to_string());
+            }
+        }
+    }
+}
+
+impl Full {
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// What is wrong with it; the full sync is then over.
+    pub async fn put(&mut self, record: &Record) -> Result<(), Refused> {
+        self.loader.put(record)?;
+        if self.stage.is_some() {
+            self.batch.push((state::key(record.kind, record.id), state::value(record)));
+            if self.batch.len() >= BATCH_RECORDS {
+                self.flush().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The version that it leads to.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    async fn flush(&mut self) {
+        let Some(stage) = &mut self.stage else { return };
+        let batch = std::mem::take(&mut self.batch);
+        if let Err(error) = stage.put(batch).await {
+            // Served all the same, from memory: see `finish`.
+            self.stage = None;
+            self.trouble = Some(error);
+        }
+    }
+}
+
+impl Backlog {
+    fn extend(&mut self, changes: &[Change]) {
+        for store::Change { key, value } in changes.iter().map(state::change) {
+            self.bytes += size_of::<Key>() + value.as_ref().map_or(0, |value| value.len());
+            if let Some(Some(old)) = self.changes.insert(key, value) {
+                self.bytes -= old.len();
+            }
+        }
+        if self.bytes > BACKLOG_BYTES_MAX {
+            *self = Self { overflowed: true, ..Self::default() };
+        }
+    }
+
+    fn to_changes(&self) -> Vec<store::Change> {
+        self.changes.iter().map(|(key, value)| store::Change { key: *key, value: value.clone() }).collect()
+    }
+}
+
+fn check_root(next: &Snapshot, expected: u64) -> Result<(), Refused> {
+    let found = next.catalog().digest();
+    if found == expected { Ok(()) } else { Err(Refused::Root { found, expected }) }
+}
+
+impl Refused {
+    /// The entity to blame, if it is one.
+    #[must_use]
+    pub fn entity(&self) -> Option<(u8, Id)> {
+        match self {
+            Self::Rejected(rejection) => Some((rejection.kind.code(), rejection.id)),
+            Self::Root { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! One connection to a control plane, from TCP to the last frame: the thin task around `wire`'s pure session.
+//!
+//! It reads bytes into the session, does the actions that come out in their order, and wakes the session at its timer.
+//! While a delta is compiled and committed nothing is read, which is all the flow control that deltas need.
+
+use super::apply::{Applier, Full, Refused};
+use super::status::Reporter;
+use model::{Change, Kind, Record};
+use pki::{ClusterClient, PkiError, TlsFailure};
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wire::dp::{Action, Closed, Rejection, Session};
+use wire::message::{Have, NackCode};
+use wire::{ByeReason, Delta, Hello};
+
+/// The longest that name resolution and the TCP connection may take together.
+pub const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// The longest that the TLS handshake may take: several round trips of a satellite link.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// The longest that a write may be stuck.
+pub const WRITE_MAX: Duration = Duration::from_secs(60);
+/// How often a commit that failed is tried again.
+pub const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// How much is read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Why there is no connection, or no longer one.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The control plane's name does not resolve, or nobody listens there.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// No connection within [`CONNECT_MAX`], or no handshake within [`HANDSHAKE_MAX`].
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The setting names nothing that TLS can ask for.
+    #[error(transparent)]
+    Name(#[from] PkiError),
+    /// TLS failed, with the reason of whichever side refused.
+    #[error("{0}")]
+    Tls(TlsFailure),
+    /// The connection broke.
+    #[error("connection lost: {0}")]
+    Lost(io::Error),
+    /// The control plane closed the connection without a word.
+    #[error("control plane closed the connection")]
+    Eof,
+    /// The session came to an end.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+impl LinkError {
+    /// How long the control plane asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Closed(Closed::Refused { retry_after_s, .. }) => Duration::from_secs(u64::from(*retry_after_s)),
+            Self::Closed(Closed::Bye(bye)) => Duration::from_secs(u64::from(bye.retry_after_s)),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// Connects to `host:port` and makes sure that it is a control plane of our cluster.
+///
+/// # Errors
+/// Whatever was in the way, in words for an operator.
+pub async fn connect(address: &str, client: &ClusterClient) -> Result<TlsStream<TcpStream>, LinkError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let name = client.server_name(host.trim_start_matches('[').trim_end_matches(']'))?;
+    let connecting = timeout(CONNECT_MAX, TcpStream::connect(address)).await;
+    let stream = connecting.map_err(|_| LinkError::Timeout(CONNECT_MAX))?.map_err(LinkError::Connect)?;
+    stream.set_nodelay(true).map_err(LinkError::Connect)?;
+    let connector = TlsConnector::from(client.config().clone());
+    let handshake = timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await;
+    handshake
+        .map_err(|_| LinkError::Timeout(HANDSHAKE_MAX))?
+        .map_err(|error| LinkError::Tls(TlsFailure::from_io(&error)))
+}
+
+/// One session on an established connection.
+pub struct Link<'a> {
+    stream: TlsStream<TcpStream>,
+    session: &'a mut Session,
+    applier: &'a mut Applier,
+    reporter: &'a Reporter,
+    full: Option<Full>,
+    epoch: u64,
+    started: Instant,
+}
+
+impl<'a> Link<'a> {
+    /// Takes over a connection. `started` is the zero of the session's clock.
+    pub fn new(
+        stream: TlsStream<TcpStream>,
+        session: &'a mut Session,
+        applier: &'a mut Applier,
+        reporter: &'a Reporter,
+        started: Instant,
+    ) -> Self {
+        Self { stream, session, applier, reporter, full: None, epoch: 0, started }
+    }
+
+    /// Holds the session until it ends. `greeted` is called once the control plane has welcomed this node.
+    pub async fn run(mut self, stop: &mut watch::Receiver<bool>, greeted: &mut bool) -> LinkError {
+        let mut bytes = vec![0; READ_BYTES];
+        let (have, status) = self.hello();
+        let mut actions = self.session.connected(have, status, self.now());
+        loop {
+            if let Err(error) = self.perform(actions, greeted).await {
+                return error;
+            }
+            let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
+            let retry = self.applier.trouble().is_some();
+            actions = tokio::select! {
+                read = self.stream.read(&mut bytes) => match read {
+                    Ok(0) => return LinkError::Eof,
+                    Ok(count) => {
+                        self.reporter.update(|link| link.bytes_in += count as u64);
+                        self.session.received(&bytes[..count], self.now())
+                    }
+                    Err(error) => return lost(error),
+                },
+                () = wake(timer) => self.session.tick(self.now()),
+                () = tokio::time::sleep(RETRY_EVERY), if retry => self.retry().await,
+                _ = stop.wait_for(|stop| *stop) => self.session.bye(ByeReason::Shutdown, "", self.now()),
+            };
+        }
+    }
+
+    fn hello(&self) -> (Have, u32) {
+        let snapshot = self.applier.snapshot();
+        let mut status = 0;
+        if self.applier.trouble().is_some() {
+            status |= Hello::STORE_NOT_DURABLE;
+        }
+        if self.applier.needs_full() {
+            return (Have::default(), status | Hello::STORE_DAMAGED);
+        }
+        if snapshot.epoch == 0 && !snapshot.catalog().is_empty() {
+            status |= Hello::FROM_FILE;
+        }
+        let have = Have {
+            epoch: snapshot.epoch,
+            applied: snapshot.version,
+            durable: self.applier.durable(snapshot.epoch),
+            root: snapshot.catalog().digest(),
+            count: snapshot.catalog().len() as u64,
+        };
+        (have, status)
+    }
+
+    /// Does what the session wants done, and what comes of that, in order.
+    async fn perform(&mut self, actions: Vec<Action>, greeted: &mut bool) -> Result<(), LinkError> {
+        let mut queue = VecDeque::from(actions);
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Send(bytes) => self.send(&bytes).await?,
+                Action::Welcomed(welcome) => {
+                    *greeted = true;
+                    self.epoch = welcome.epoch;
+                    let mode = welcome.mode.name();
+                    tracing::info!(mode, head = welcome.head, incremental = welcome.incremental, "control plane connected");
+                    self.reporter.update(|link| {
+                        (link.connected, link.mode, link.incremental) = (true, Some(mode), welcome.incremental);
+                        (link.head, link.last_error) = (welcome.head, None);
+                    });
+                }
+                Action::Head(pong) => self.reporter.update(|link| link.head = pong.head),
+                Action::Stage(delta) => queue.extend(self.stage(delta).await),
+                Action::FullBegin { epoch, begin } => {
+                    self.full = Some(self.applier.full(epoch, begin.version).await);
+                }
+                Action::FullChunk { entities, bytes } => queue.extend(self.chunk(entities, bytes).await),
+                Action::FullComplete { begin, .. } => queue.extend(self.complete(begin.version, begin.root).await),
+                Action::Close(closed) => {
+                    let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
+                    return Err(closed.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(WRITE_MAX, writing).await.map_err(|_| LinkError::Timeout(WRITE_MAX))?.map_err(lost)?;
+        self.reporter.update(|link| link.bytes_out += bytes.len() as u64);
+        Ok(())
+    }
+
+    async fn stage(&mut self, delta: Delta) -> Vec<Action> {
+        let Delta { to, root, ops, .. } = delta;
+        let changes: Result<Vec<Change>, _> = ops.into_iter().map(wire::Op::into_change).collect();
+        match changes {
+            Err(unknown) => self.reject(to, unknown_kind(unknown)),
+            Ok(changes) => match self.applier.delta(self.epoch, to, root, changes).await {
+                Ok(()) => self.applied(to),
+                Err(refused) => self.reject(to, rejection(&refused)),
+            },
+        }
+    }
+
+    async fn chunk(&mut self, entities: Vec<wire::delta::Entity>, bytes: u64) -> Vec<Action> {
+        // Of a full sync that was rejected while these were on their way.
+        let Some(mut full) = self.full.take() else { return Vec::new() };
+        for entity in entities {
+            let record: Record = match entity.into_record() {
+                Ok(record) => record,
+                Err(unknown) => return self.reject(full.version(), unknown_kind(unknown)),
+            };
+            if let Err(refused) = full.put(&record).await {
+                return self.reject(full.version(), rejection(&refused));
+            }
+        }
+        self.full = Some(full);
+        self.session.full_processed(bytes, self.now())
+    }
+
+    async fn complete(&mut self, version: u64, root: u64) -> Vec<Action> {
+        let Some(full) = self.full.take() else { return Vec::new() };
+        match self.applier.finish(full, root).await {
+            Ok(()) => self.applied(version),
+            Err(refused) => self.reject(version, rejection(&refused)),
+        }
+    }
+
+    /// Tells the session what became of a staged version: durable first, so that one ack says both.
+    fn applied(&mut self, version: u64) -> Vec<Action> {
+        let now = self.now();
+        let durable = self.applier.durable(self.epoch);
+        let trouble = self.applier.trouble().map(str::to_owned);
+        self.reporter.update(|link| {
+            (link.durable, link.store_trouble, link.last_nack) = (durable, trouble, None);
+            link.head = link.head.max(version);
+        });
+        let mut actions = if durable == version { self.session.durable(version, now) } else { Vec::new() };
+        actions.extend(self.session.applied(version, now));
+        actions
+    }
+
+    fn reject(&mut self, version: u64, rejection: Rejection) -> Vec<Action> {
+        let Rejection { path, message, .. } = &rejection;
+        tracing::warn!(version, %path, %message, "version refused; the one before serves on");
+        let told = message.clone();
+        self.reporter.update(|link| link.last_nack = Some((version, told)));
+        self.session.rejected(rejection, self.now())
+    }
+
+    async fn retry(&mut self) -> Vec<Action> {
+        self.applier.retry().await;
+        let durable = self.applier.durable(self.epoch);
+        let trouble = self.applier.trouble().map(str::to_owned);
+        self.reporter.update(|link| (link.durable, link.store_trouble) = (durable, trouble));
+        self.session.durable(durable, self.now())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn rejection(refused: &Refused) -> Rejection {
+    match refused {
+        Refused::Rejected(rejected) => Rejection {
+            code: NackCode::Invalid,
+            entity: refused.entity(),
+            path: rejected.path.clone(),
+            message: refused.to_string(),
+        },
+        Refused::Root { .. } => {
+            Rejection { code: NackCode::Root, entity: None, path: String::new(), message: refused.to_string() }
+        }
+    }
+}
+
+fn unknown_kind(unknown: wire::delta::UnknownKind) -> Rejection {
+    Rejection {
+        code: NackCode::UnknownKind,
+        entity: Some((unknown.kind, unknown.id)),
+        path: String::new(),
+        message: unknown.to_string(),
+    }
+}
+
+fn lost(error: io::Error) -> LinkError {
+    // In TLS 1.3 a refused client certificate shows itself only now, as an alert on the first read.
+    match TlsFailure::from_io(&error) {
+        TlsFailure::Io(_) => LinkError::Lost(error),
+        failure => LinkError::Tls(failure),
+    }
+}
+
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The kinds that this build can read, for hello.
+#[must_use]
+pub fn kinds() -> Vec<wire::KindVersion> {
+    let version = |def: &&model::kind::KindDef| wire::KindVersion { kind: Kind::code(def.kind), body: def.body_version };
+    model::kind::ALL.iter().map(version).collect()
+}
