@@ -475,7 +475,8 @@ impl Session {
                 self.go_on(source, out);
             }
         }
-        if std::mem::take(&mut self.dirty) && self.node.is_some() && !matches!(self.state, State::Closed) {
+        // Before `admit` there is nothing to say; refusing and closing report for themselves.
+        if matches!(self.state, State::Live) && std::mem::take(&mut self.dirty) {
             out.push(Action::Report(self.report.clone()));
         }
     }

@@ -1,0 +1,194 @@
+//! Golden bytes of every message: what was released once must be read and written the same for ever.
+
+use bytes::Bytes;
+use model::{Id, Kind, Record};
+use wire::delta::{Assembler, Builder, Op};
+use wire::frame::Decoder;
+use wire::message::*;
+use wire::*;
+
+const NODE: Id = Id(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// The message has these bytes, and these bytes are the message.
+#[track_caller]
+fn golden(message: &Message, expected: &str) {
+    let expected = unhex(expected);
+    assert_eq!(hex(&message.encode()), hex(&expected));
+    let mut rest = expected.as_slice();
+    let frame = Decoder::new().next(&mut rest).unwrap().unwrap();
+    assert_eq!(Message::decode(frame).unwrap().as_ref(), Some(message));
+    assert!(rest.is_empty());
+}
+
+fn hello() -> Hello {
+    Hello {
+        proto_min: 1,
+        proto_max: 1,
+        node: NODE,
+        hostname: "edge-7".into(),
+        software: "0.1.0".into(),
+        kinds: vec![KindVersion { kind: 1, body: 1 }, KindVersion { kind: 2, body: 300 }],
+        plugins: vec![
+            PluginVersion { name: "jwt".into(), version: None },
+            PluginVersion { name: "own".into(), version: Some("2.0".into()) },
+        ],
+        labels: vec![("site".into(), "a".into())],
+        have: Have { epoch: 0x0102_0304_0506_0708, applied: 300, durable: 299, root: 0xff, count: 2 },
+        incremental: true,
+        codecs: vec![0],
+        heartbeat_s: 300,
+        status: 1,
+    }
+}
+
+#[test]
+fn hello_is_as_documented() {
+    golden(
+        &Message::Hello(hello()),
+        "58 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+         02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01",
+    );
+}
+
+#[test]
+fn welcome_is_as_documented_in_each_mode() {
+    let mut welcome = Welcome {
+        proto: 1,
+        cluster: NODE,
+        epoch: 9,
+        head: 300,
+        root: 7,
+        heartbeat_s: 60,
+        incremental: false,
+        mode: Mode::Same,
+        message: "m".into(),
+    };
+    let modes = [
+        (Mode::Same, "00 00 00"),
+        (Mode::Tail, "01 00 00"),
+        (Mode::Full, "02 00 00"),
+        (Mode::Behind, "03 00 00"),
+        (Mode::Withheld, "04 00 00"),
+        (Mode::Refuse { why: RefuseReason::Busy, retry_after_s: 5 }, "05 03 05"),
+        (Mode::Refuse { why: RefuseReason::Other(77), retry_after_s: 0 }, "05 4d 00"),
+        (Mode::Other(6), "06 00 00"),
+    ];
+    for (mode, bytes) in modes {
+        welcome.mode = mode;
+        golden(
+            &Message::Welcome(welcome.clone()),
+            &format!(
+                "2b 02 01 00112233445566778899aabbccddeeff 0900000000000000 ac02 0700000000000000 3c 00 {bytes} 01 6d"
+            ),
+        );
+    }
+}
+
+#[test]
+fn small_messages_are_as_documented() {
+    golden(&Message::Ack(Ack { applied: 300, durable: 300 }), "04 04 ac02 00");
+    golden(&Message::Ack(Ack { applied: 300, durable: 100 }), "05 04 ac02 c801");
+    golden(&Message::Ping, "01 06");
+    golden(&Message::Pong(Pong { head: 1, root: 2 }), "0a 07 01 0200000000000000");
+    golden(&Message::Want(Want { entities: vec![(2, NODE)] }), "13 08 01 02 00112233445566778899aabbccddeeff");
+    golden(
+        &Message::Bye(Bye { reason: ByeReason::Silent, retry_after_s: 3, message: "x".into() }),
+        "05 0d 02 03 01 78",
+    );
+}
+
+#[test]
+fn nack_is_as_documented() {
+    let nack = Nack {
+        version: 300,
+        code: NackCode::UnknownPlugin,
+        entity: Some((4, NODE)),
+        path: "name".into(),
+        message: "no".into(),
+        kept: 299,
+    };
+    golden(
+        &Message::Nack(nack.clone()),
+        "20 05 ac02 02 01 04 00112233445566778899aabbccddeeff 04 6e616d65 02 6e6f ab02",
+    );
+    golden(
+        &Message::Nack(Nack { entity: None, code: NackCode::Other(200), ..nack }),
+        "0f 05 ac02 c8 00 04 6e616d65 02 6e6f ab02",
+    );
+}
+
+#[test]
+fn full_sync_messages_are_as_documented() {
+    golden(
+        &Message::FullBegin(FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0 }),
+        "15 09 0100000000000000 ac02 0200000000000000 03 00",
+    );
+    golden(&Message::FullGet(FullGet { transfer: 1, offset: 0, until: 300 }), "0c 0a 0100000000000000 00 ac02");
+    golden(
+        &Message::FullData(FullData { transfer: 1, offset: 300, bytes: Bytes::from_static(b"abc") }),
+        "0e 0b 0100000000000000 ac02 616263",
+    );
+    golden(
+        &Message::FullEnd(FullEnd { transfer: 1, bytes: 303, digest: 2 }),
+        "13 0c 0100000000000000 af02 0200000000000000",
+    );
+}
+
+#[test]
+fn delta_is_as_documented() {
+    let record = Record { kind: Kind::Route, id: NODE, version: 299, tag: 0xaa, body: b"body".as_slice().into() };
+    let mut builder = Builder::new(298, 300, 0xbb);
+    builder.put(&record).delete(Kind::Service, NODE);
+    let encoded = builder.finish().unwrap();
+    let bytes = unhex(
+        "3f 03 aa02 02 bb00000000000000 \
+         00 02 00112233445566778899aabbccddeeff 01 aa00000000000000 00 04 626f6479 \
+         01 01 00112233445566778899aabbccddeeff",
+    );
+    assert_eq!(hex(&encoded.frames()), hex(&bytes));
+    let mut rest = bytes.as_slice();
+    let frame = Decoder::new().next(&mut rest).unwrap().unwrap();
+    let delta = Assembler::default().push(&frame.payload, frame.more).unwrap().unwrap();
+    assert_eq!((delta.from, delta.to, delta.root), (298, 300, 0xbb));
+    assert_eq!(delta.ops, [Op::Put(Entity::from(&record)), Op::Delete { kind: Kind::Service.code(), id: NODE },]);
+}
+
+#[test]
+fn fields_appended_by_a_later_version_are_ignored() {
+    let later = [Message::Hello(hello()).encode().as_ref(), b"later"].concat();
+    let mut bytes = Vec::from([later[0] + 5]);
+    bytes.extend_from_slice(&later[1..]);
+    let frame = Decoder::new().next(&mut bytes.as_slice()).unwrap().unwrap();
+    assert_eq!(Message::decode(frame).unwrap(), Some(Message::Hello(hello())));
+}
+
+#[test]
+fn unknown_types_are_skipped_only_where_they_say_so() {
+    let frame = |code: u8| Decoder::new().next(&mut [2, code, 0].as_slice()).unwrap().unwrap();
+    assert_eq!(Message::decode(frame(0x80 | 20)), Ok(None));
+    assert_eq!(Message::decode(frame(20)), Err(ProtocolError::TypeUnknown { code: 20 }));
+    assert_eq!(Message::decode(frame(0x40 | 4)), Err(ProtocolError::NotSplittable { message: Type::Ack }));
+}
+
+#[test]
+fn texts_and_lists_over_their_limits_are_refused() {
+    let refused = |message: Message, field| {
+        let bytes = message.encode();
+        let frame = Decoder::new().next(&mut bytes.as_ref()).unwrap().unwrap();
+        assert_eq!(Message::decode(frame), Err(ProtocolError::FieldTooLong { field }));
+    };
+    refused(Message::Hello(Hello { hostname: "h".repeat(256), ..hello() }), "hostname");
+    refused(Message::Hello(Hello { labels: vec![(String::new(), String::new()); 33], ..hello() }), "labels");
+    refused(Message::Bye(Bye { reason: ByeReason::Busy, retry_after_s: 0, message: "x".repeat(201) }), "message");
+    refused(Message::Want(Want { entities: vec![(1, NODE); 257] }), "wanted entities");
+}

@@ -1,0 +1,199 @@
+//! A control plane's history in a vector of states, and a generator of random numbers that a seed repeats.
+
+#![allow(dead_code)]
+
+use model::{Id, Kind, Record};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use wire::compat::InUse;
+use wire::cp::Source;
+use wire::delta::{Builder, Encoded};
+use wire::message::{CODEC_RAW, Have, Hello, KindVersion, Message};
+use wire::{Cursor, cp};
+
+pub(crate) const EPOCH: u64 = 77;
+
+/// SplitMix64.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+pub(crate) type Key = (Kind, Id);
+/// Everything at one version: version, tag and body of each entity.
+pub(crate) type State = BTreeMap<Key, Record>;
+
+pub(crate) fn root_of(state: &State) -> u64 {
+    state.values().fold(0, |sum, record| sum.wrapping_add(record.tag))
+}
+
+/// A record with its tag as the model computes it.
+pub(crate) fn record(kind: Kind, id: Id, version: u64, body: &[u8]) -> Record {
+    Record { kind, id, version, tag: Record::tag_of(kind, id, body), body: body.into() }
+}
+
+/// A control plane's database: all states it ever had in this epoch.
+#[derive(Clone)]
+pub(crate) struct Db {
+    pub(crate) epoch: u64,
+    pub(crate) floor: u64,
+    /// The state at each version.
+    pub(crate) states: Vec<Arc<State>>,
+    /// Which keys each version changed.
+    pub(crate) touched: Vec<Vec<Key>>,
+    pub(crate) in_use: InUse,
+}
+
+impl Db {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self { epoch, floor: 0, states: vec![Arc::default()], touched: vec![Vec::new()], in_use: InUse::default() }
+    }
+
+    pub(crate) fn at(&self, version: u64) -> Option<&Arc<State>> {
+        self.states.get(usize::try_from(version).ok()?)
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        self.states.last().unwrap()
+    }
+
+    /// Commits puts (with a body) and deletions (without) as one version.
+    pub(crate) fn commit(&mut self, changes: &[(Key, Option<Vec<u8>>)]) {
+        let version = self.states.len() as u64;
+        let mut state = State::clone(self.state());
+        for ((kind, id), body) in changes {
+            match body {
+                Some(body) => drop(state.insert((*kind, *id), record(*kind, *id, version, body))),
+                None => drop(state.remove(&(*kind, *id))),
+            }
+        }
+        self.states.push(Arc::new(state));
+        self.touched.push(changes.iter().map(|(key, _)| *key).collect());
+    }
+}
+
+impl Source for Db {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+    fn head(&self) -> u64 {
+        self.states.len() as u64 - 1
+    }
+    fn floor(&self) -> u64 {
+        self.floor
+    }
+    fn root(&self) -> u64 {
+        root_of(self.state())
+    }
+    fn in_use(&self) -> &InUse {
+        &self.in_use
+    }
+    fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+        let mut builder = Builder::new(from, self.head(), self.root());
+        let later = self.touched.iter().skip(from as usize + 1).flatten();
+        for (kind, id) in later.copied().collect::<BTreeSet<_>>() {
+            match self.state().get(&(kind, id)) {
+                Some(record) => builder.put(record),
+                None => builder.delete(kind, id),
+            };
+        }
+        builder.finish().map(Arc::new)
+    }
+    fn record(&self, kind: u8, id: Id) -> Option<Record> {
+        self.state().get(&(Kind::from_code(kind)?, id)).cloned()
+    }
+    fn full(&self) -> Box<dyn Cursor> {
+        let state = Arc::clone(self.state());
+        Box::new(Whole { version: self.head(), root: self.root(), state, after: None })
+    }
+}
+
+struct Whole {
+    version: u64,
+    root: u64,
+    state: Arc<State>,
+    after: Option<Key>,
+}
+
+impl Cursor for Whole {
+    fn version(&self) -> u64 {
+        self.version
+    }
+    fn root(&self) -> u64 {
+        self.root
+    }
+    fn count(&self) -> u64 {
+        self.state.len() as u64
+    }
+    fn next(&mut self) -> Option<Record> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = self.after.map_or(Unbounded, Excluded);
+        let (key, record) = self.state.range((from, Unbounded)).next()?;
+        self.after = Some(*key);
+        Some(record.clone())
+    }
+}
+
+/// A small database: version 1 is empty, version 2 has two services and a route.
+pub(crate) fn source() -> Db {
+    let mut db = Db::new(EPOCH);
+    db.commit(&[]);
+    db.commit(&[
+        ((Kind::Service, Id(1)), Some(b"first".to_vec())),
+        ((Kind::Service, Id(2)), Some(b"second".to_vec())),
+        ((Kind::Route, Id(3)), Some(b"route".to_vec())),
+    ]);
+    db
+}
+
+/// HELLO of a node at version 1 of [`source`].
+pub(crate) fn hello_bytes() -> Vec<u8> {
+    let hello = Hello {
+        proto_min: 1,
+        proto_max: 1,
+        node: Id(1),
+        hostname: "edge".into(),
+        software: "0.1.0".into(),
+        kinds: vec![KindVersion { kind: 1, body: 1 }],
+        plugins: Vec::new(),
+        labels: vec![("a".into(), "b".into())],
+        have: Have { epoch: EPOCH, applied: 1, durable: 1, root: 0, count: 0 },
+        incremental: true,
+        codecs: vec![CODEC_RAW],
+        heartbeat_s: 300,
+        status: 0,
+    };
+    Message::Hello(hello).encode().to_vec()
+}
+
+/// What a control plane with [`source`] sends to that node.
+pub(crate) fn tail_stream() -> Vec<u8> {
+    let source = source();
+    let config = cp::Config::new(Id(2), "0.1.0".into());
+    let mut session = cp::Session::new(Arc::new(config), 0);
+    session.received(&hello_bytes(), 0, &source);
+    let sent = session.admit(&source).into_iter().filter_map(|action| match action {
+        cp::Action::Send(bytes) => Some(bytes.to_vec()),
+        _ => None,
+    });
+    sent.flatten().collect()
+}

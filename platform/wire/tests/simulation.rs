@@ -1,0 +1,518 @@
+//! One control plane and several data planes over a link that delays, cuts, and carries bytes in pieces of any size,
+//! with crashes of either end at any step. Thousands of histories, each from a seed that a failure prints.
+//!
+//! What must hold at every step: a data plane's content is exactly what the control plane had at that version of that
+//! epoch (never a mixture), versions never go back within an epoch, and what was acknowledged as durable is there after
+//! a crash. What must hold in the end, once the link is left in peace: every data plane that can have the head has it.
+
+mod lab;
+
+use lab::{Db, Key, Rng, State, root_of};
+use model::{Change, Id, Kind};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use wire::compat::SyncStatus;
+use wire::cp::Source;
+use wire::delta::{Entity, Op};
+use wire::message::{FullBegin, Have, KindVersion, Mode, NackCode};
+use wire::{PluginVersion, cp, dp};
+
+const SEEDS: u64 = 2_000;
+const STEPS: u64 = 400;
+const NODES: u64 = 3;
+const KINDS: [Kind; 4] = [Kind::Service, Kind::Route, Kind::Consumer, Kind::Plugin];
+/// A body that no node accepts.
+const POISON: &[u8] = b"poison";
+
+/// What a data plane holds: an epoch's version and its content.
+#[derive(Clone, Default)]
+struct Held {
+    epoch: u64,
+    version: u64,
+    state: State,
+}
+
+impl Held {
+    fn have(&self, durable: u64) -> Have {
+        let (root, count) = (root_of(&self.state), self.state.len() as u64);
+        Have { epoch: self.epoch, applied: self.version, durable, root, count }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op.into_change().expect("kinds of the lab are known") {
+            Change::Put(record) => drop(self.state.insert((record.kind, record.id), record)),
+            Change::Delete { kind, id } => drop(self.state.remove(&(kind, id))),
+        }
+    }
+}
+
+/// What a data plane has been handed and not applied yet.
+enum Staged {
+    Nothing,
+    Full(Held),
+    Ready(Held, u64),
+}
+
+struct Node {
+    session: dp::Session,
+    live: Held,
+    stored: Held,
+    staged: Staged,
+    /// Bytes of a full sync that were not reported as processed yet.
+    unprocessed: u64,
+    /// The highest durable version that was acknowledged, with its epoch.
+    promised: (u64, u64),
+    up: Option<Link>,
+}
+
+/// One connection: bytes on their way, and the control plane's session at its end.
+struct Link {
+    to_cp: VecDeque<u8>,
+    to_dp: VecDeque<u8>,
+    session: cp::Session,
+    report: Option<cp::Report>,
+}
+
+struct World {
+    rng: Rng,
+    now: u64,
+    db: Db,
+    backup: Db,
+    /// All states that any epoch ever had.
+    history: BTreeMap<(u64, u64), Arc<State>>,
+    config: Arc<cp::Config>,
+    nodes: Vec<Node>,
+    counts: Counts,
+    /// Whether nothing fails any more.
+    peace: bool,
+}
+
+/// What happened, so that a simulation in which nothing happens is noticed.
+#[derive(Default)]
+struct Counts {
+    deltas: u64,
+    fulls: u64,
+    nacks: u64,
+    cuts: u64,
+    wants: u64,
+}
+
+fn identity(n: u64, incremental: bool) -> dp::Identity {
+    let mut identity = dp::Identity::new(Id(u128::from(n) + 1), format!("node-{n}"), "0.1.0".into());
+    identity.kinds = KINDS.iter().map(|kind| KindVersion { kind: kind.code(), body: 1 }).collect();
+    identity.plugins = vec![PluginVersion { name: "jwt".into(), version: None }];
+    identity.incremental = incremental;
+    identity.full_window = 4096;
+    identity
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let db = Db::new(1 + rng.below(1000));
+        let mut config = cp::Config::new(Id(99), "0.1.0".into());
+        config.incremental = !rng.one_in(12);
+        let nodes = (0..NODES).map(|n| Node {
+            session: dp::Session::new(identity(n, !rng.one_in(8))).unwrap(),
+            live: Held::default(),
+            stored: Held::default(),
+            staged: Staged::Nothing,
+            unprocessed: 0,
+            promised: (0, 0),
+            up: None,
+        });
+        let nodes = nodes.collect();
+        let history = BTreeMap::from([((0, 0), Arc::default()), ((db.epoch, 0), Arc::default())]);
+        let backup = db.clone();
+        Self {
+            rng,
+            now: 0,
+            db,
+            backup,
+            history,
+            config: Arc::new(config),
+            nodes,
+            counts: Counts::default(),
+            peace: false,
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += self.rng.below(2_000);
+        let n = self.rng.below(NODES) as usize;
+        match self.rng.below(40) {
+            0..3 => self.commit(),
+            3..11 => self.carry(n, false),
+            11..19 => self.carry(n, true),
+            19..26 => self.work(n),
+            26..32 => self.connect(n),
+            32 if self.rng.one_in(4) => self.cut(n),
+            33 if self.rng.one_in(4) => self.crash(n),
+            34 => self.tick(n),
+            35 if self.rng.one_in(3) => self.want(n),
+            36 if self.rng.one_in(30) => self.restart_control_plane(),
+            37 if self.rng.one_in(10) => self.db.floor = (self.db.floor + self.rng.below(8)).min(self.db.head()),
+            38 if self.rng.one_in(20) => self.backup_or_restore(),
+            _ => self.drain(n),
+        }
+    }
+
+    fn commit(&mut self) {
+        let changes = (0..=self.rng.below(4)).map(|_| {
+            let kind = KINDS[self.rng.below(KINDS.len() as u64) as usize];
+            let key: Key = (kind, Id(u128::from(self.rng.below(12))));
+            let body = (!self.rng.one_in(3)).then(|| self.body());
+            (key, body)
+        });
+        let changes: BTreeMap<_, _> = changes.collect();
+        self.db.commit(&changes.into_iter().collect::<Vec<_>>());
+        // Now and then a plugin is configured that no node has, and taken out again.
+        let missing = PluginVersion { name: "acme".into(), version: None };
+        self.db.in_use.plugins = if self.rng.one_in(20) { vec![missing] } else { Vec::new() };
+        self.committed();
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        if self.rng.one_in(120) {
+            return POISON.to_vec();
+        }
+        let length = if self.rng.one_in(30) { 20_000 } else { self.rng.below(300) };
+        (0..length).map(|_| self.rng.below(256) as u8).collect()
+    }
+
+    fn committed(&mut self) {
+        self.history.insert((self.db.epoch, self.db.head()), Arc::clone(self.db.state()));
+        for n in 0..self.nodes.len() {
+            if let Some(link) = &mut self.nodes[n].up {
+                let actions = link.session.head_changed(&self.db);
+                self.cp_actions(n, actions);
+            }
+        }
+    }
+
+    fn backup_or_restore(&mut self) {
+        if self.rng.one_in(2) {
+            self.backup = self.db.clone();
+            return;
+        }
+        self.db = self.backup.clone();
+        self.db.epoch = 1_000 + self.rng.next() / 2;
+        for (version, state) in self.db.states.iter().enumerate() {
+            self.history.insert((self.db.epoch, version as u64), Arc::clone(state));
+        }
+        self.backup = self.db.clone();
+        self.committed();
+    }
+
+    fn connect(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        if node.up.is_some() {
+            return;
+        }
+        // The rule for callers: what is staged is finished first.
+        if let Staged::Ready(..) = node.staged {
+            self.finish(n);
+        }
+        let node = &mut self.nodes[n];
+        node.staged = Staged::Nothing;
+        node.unprocessed = 0;
+        let session = cp::Session::new(Arc::clone(&self.config), self.now);
+        node.up = Some(Link { to_cp: VecDeque::new(), to_dp: VecDeque::new(), session, report: None });
+        let durable = if node.stored.epoch == node.live.epoch { node.stored.version } else { 0 };
+        let actions = node.session.connected(node.live.have(durable), 0, self.now);
+        self.dp_actions(n, actions);
+    }
+
+    fn cut(&mut self, n: usize) {
+        self.counts.cuts += u64::from(self.nodes[n].up.take().is_some());
+    }
+
+    fn crash(&mut self, n: usize) {
+        self.cut(n);
+        let node = &mut self.nodes[n];
+        let incremental = !self.rng.one_in(8);
+        node.session = dp::Session::new(identity(n as u64, incremental)).unwrap();
+        node.staged = Staged::Nothing;
+        node.live = node.stored.clone();
+        let (epoch, version) = node.promised;
+        if node.stored.epoch == epoch {
+            assert!(
+                node.stored.version >= version,
+                "acknowledged as durable: {version}, found {}",
+                node.stored.version
+            );
+        }
+        self.check(n);
+    }
+
+    fn restart_control_plane(&mut self) {
+        for n in 0..self.nodes.len() {
+            self.cut(n);
+        }
+    }
+
+    fn tick(&mut self, n: usize) {
+        if self.rng.one_in(25) {
+            self.now += 400_000;
+        }
+        let actions = self.nodes[n].session.tick(self.now);
+        self.dp_actions(n, actions);
+        if let Some(link) = &mut self.nodes[n].up {
+            let actions = link.session.tick(self.now);
+            self.cp_actions(n, actions);
+        }
+    }
+
+    fn want(&mut self, n: usize) {
+        if self.nodes[n].up.is_none() {
+            return;
+        }
+        self.counts.wants += 1;
+        let wanted = (Kind::Service.code(), Id(u128::from(self.rng.below(14))));
+        let actions = self.nodes[n].session.want(&[wanted], self.now);
+        self.dp_actions(n, actions);
+    }
+
+    fn drain(&mut self, n: usize) {
+        if let Some(link) = &mut self.nodes[n].up {
+            let actions = link.session.drained();
+            self.cp_actions(n, actions);
+        }
+    }
+
+    /// Carries some of the bytes that are on their way.
+    fn carry(&mut self, n: usize, down: bool) {
+        let Some(link) = &mut self.nodes[n].up else { return };
+        let queue = if down { &mut link.to_dp } else { &mut link.to_cp };
+        let most = if self.rng.one_in(3) { 20 } else { 40_000 };
+        let count = (1 + self.rng.below(most) as usize).min(queue.len());
+        let bytes: Vec<u8> = queue.drain(..count).collect();
+        if bytes.is_empty() {
+            return;
+        }
+        if down {
+            let actions = self.nodes[n].session.received(&bytes, self.now);
+            self.dp_actions(n, actions);
+        } else {
+            let actions = link.session.received(&bytes, self.now, &self.db);
+            self.cp_actions(n, actions);
+        }
+    }
+
+    fn cp_actions(&mut self, n: usize, actions: Vec<cp::Action>) {
+        for action in actions {
+            let Some(link) = &mut self.nodes[n].up else { return };
+            match action {
+                cp::Action::Send(bytes) => link.to_dp.extend(&bytes),
+                cp::Action::Joined(_) => {
+                    let actions = link.session.admit(&self.db);
+                    self.cp_actions(n, actions);
+                }
+                cp::Action::Report(report) => {
+                    self.counts.nacks += u64::from(report.nack.is_some());
+                    link.report = Some(report);
+                }
+                cp::Action::Close(cp::Closed::Protocol(error)) => panic!("the control plane blames node {n}: {error}"),
+                cp::Action::Close(_) => self.cut(n),
+            }
+        }
+    }
+
+    fn dp_actions(&mut self, n: usize, actions: Vec<dp::Action>) {
+        for action in actions {
+            let node = &mut self.nodes[n];
+            match action {
+                dp::Action::Send(bytes) => node.up.iter_mut().for_each(|link| link.to_cp.extend(&bytes)),
+                dp::Action::Welcomed(_) | dp::Action::Head(_) => {}
+                dp::Action::Stage(delta) => {
+                    self.counts.deltas += 1;
+                    assert_eq!(node.live.version, delta.from);
+                    let mut next = node.live.clone();
+                    next.version = delta.to;
+                    delta.ops.into_iter().for_each(|op| next.apply(op));
+                    node.staged = Staged::Ready(next, delta.root);
+                }
+                dp::Action::FullBegin { epoch, begin: FullBegin { version, .. } } => {
+                    self.counts.fulls += 1;
+                    node.staged = Staged::Full(Held { epoch, version, state: State::new() });
+                }
+                dp::Action::FullChunk { entities, bytes } => {
+                    node.unprocessed += bytes;
+                    let Staged::Full(held) = &mut node.staged else { panic!("a chunk of no full sync") };
+                    for entity in entities {
+                        held.apply(Op::Put(entity));
+                    }
+                }
+                dp::Action::FullComplete { begin, .. } => {
+                    let Staged::Full(held) = std::mem::replace(&mut node.staged, Staged::Nothing) else {
+                        panic!("the end of no full sync")
+                    };
+                    node.staged = Staged::Ready(held, begin.root);
+                }
+                dp::Action::Close(dp::Closed::Protocol(error)) => panic!("node {n} blames the control plane: {error}"),
+                dp::Action::Close(_) => self.cut(n),
+            }
+        }
+    }
+
+    /// A node goes on with what it has been handed.
+    fn work(&mut self, n: usize) {
+        let full_fails = self.fails(40);
+        match &self.nodes[n].staged {
+            Staged::Nothing => {}
+            Staged::Full(_) if full_fails => self.reject(n, NackCode::Resources),
+            Staged::Full(_) => {
+                let node = &mut self.nodes[n];
+                let bytes = std::mem::take(&mut node.unprocessed);
+                let actions = node.session.full_processed(bytes, self.now);
+                self.dp_actions(n, actions);
+            }
+            Staged::Ready(..) => self.finish(n),
+        }
+    }
+
+    /// Whether something that fails once in `n` times fails now.
+    fn fails(&mut self, n: u64) -> bool {
+        !self.peace && self.rng.one_in(n)
+    }
+
+    fn reject(&mut self, n: usize, code: NackCode) {
+        let node = &mut self.nodes[n];
+        node.staged = Staged::Nothing;
+        node.unprocessed = 0;
+        let message = "ü".repeat(150);
+        let rejection = dp::Rejection { code, entity: Some((1, Id(1))), path: "host".into(), message };
+        let actions = node.session.rejected(rejection, self.now);
+        self.dp_actions(n, actions);
+    }
+
+    fn finish(&mut self, n: usize) {
+        let (disk_fails, power_fails) = (self.fails(6), self.fails(10));
+        let node = &mut self.nodes[n];
+        let Staged::Ready(next, root) = std::mem::replace(&mut node.staged, Staged::Nothing) else { return };
+        if root_of(&next.state) != root {
+            // Cannot come from this control plane: its steps are exact, and so are the nodes.
+            panic!("root of version {} differs", next.version);
+        }
+        if next.state.values().any(|record| record.body.as_ref() == POISON) {
+            return self.reject(n, NackCode::Invalid);
+        }
+        let version = next.version;
+        assert!(next.epoch != node.live.epoch || version >= node.live.version, "a version went back");
+        let mut actions = Vec::new();
+        // A store that cannot be written leaves a version live and not durable.
+        let durable = !disk_fails;
+        if durable {
+            node.stored = next.clone();
+            if power_fails {
+                // Power cut between commit and swap.
+                node.live = next;
+                return self.crash(n);
+            }
+            actions.extend(node.session.durable(version, self.now));
+        }
+        node.live = next;
+        actions.extend(node.session.applied(version, self.now));
+        if !durable && self.rng.one_in(2) {
+            node.stored = node.live.clone();
+            actions.extend(node.session.durable(version, self.now));
+        }
+        let have = node.session.have();
+        if have.epoch == node.live.epoch && node.up.is_some() {
+            let stored = if node.stored.epoch == have.epoch { node.stored.version } else { 0 };
+            assert!(have.durable <= stored, "says durable {}, stored is {stored}", have.durable);
+            node.promised = (have.epoch, have.durable);
+        }
+        self.dp_actions(n, actions);
+        self.check(n);
+    }
+
+    /// The content of a node is one that the control plane had.
+    fn check(&self, n: usize) {
+        let live = &self.nodes[n].live;
+        let expected = &self.history[&(live.epoch, live.version)];
+        assert_eq!(&live.state, expected.as_ref(), "node {n} has a mixture at {}:{}", live.epoch, live.version);
+    }
+
+    /// Nothing fails any more: everything is carried, until nothing happens.
+    fn settle(&mut self) {
+        self.peace = true;
+        // The last word heals: nothing that is refused, nothing that is missing.
+        let everything: Vec<_> = self.db.state().keys().copied().collect();
+        self.db.commit(&everything.into_iter().map(|key| (key, Some(b"good".to_vec()))).collect::<Vec<_>>());
+        self.db.in_use.plugins.clear();
+        self.committed();
+        for _ in 0..400 {
+            for n in 0..self.nodes.len() {
+                self.connect(n);
+                for _ in 0..4 {
+                    self.carry(n, true);
+                    self.carry(n, false);
+                    self.drain(n);
+                    self.work(n);
+                }
+            }
+        }
+    }
+
+    fn check_settled(&self) {
+        for (n, node) in self.nodes.iter().enumerate() {
+            assert_eq!(
+                (node.live.epoch, node.live.version),
+                (self.db.epoch, self.db.head()),
+                "node {n} has not caught up"
+            );
+            let report = node.up.as_ref().and_then(|link| link.report.clone()).expect("a report");
+            let Held { epoch, version, .. } = node.live;
+            assert_eq!((report.epoch, report.applied, report.in_flight), (epoch, version, None));
+            assert_eq!((report.status, report.mode, report.nack), (SyncStatus::Normal, Mode::Same, None));
+            assert!(report.durable <= version);
+        }
+    }
+}
+
+/// Prints the seed when the thread panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("simulation failed with seed {}", self.0);
+        }
+    }
+}
+
+#[test]
+fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
+    let mut total = Counts::default();
+    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    for seed in only.map_or(0..SEEDS, |seed| seed..seed + 1) {
+        let _seed = Seed(seed);
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.step();
+        }
+        world.settle();
+        world.check_settled();
+        let Counts { deltas, fulls, nacks, cuts, wants } = world.counts;
+        total.deltas += deltas;
+        total.fulls += fulls;
+        total.nacks += nacks;
+        total.cuts += cuts;
+        total.wants += wants;
+    }
+    if only.is_none() {
+        let Counts { deltas, fulls, nacks, cuts, wants } = total;
+        println!("{deltas} deltas, {fulls} full syncs, {nacks} refusals, {cuts} cuts, {wants} wants");
+        for count in [deltas, fulls, nacks, cuts, wants] {
+            assert!(count > SEEDS, "too little happened");
+        }
+    }
+}
+
+#[test]
+fn an_entity_of_an_unknown_kind_reaches_the_caller_by_its_code() {
+    let entity = Entity { kind: 200, id: Id(5), version: 1, tag: 2, body: b"x".as_slice().into() };
+    let unknown = Op::Put(entity).into_change().unwrap_err();
+    assert_eq!((unknown.kind, unknown.id), (200, Id(5)));
+}
