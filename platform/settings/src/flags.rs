@@ -217,16 +217,7 @@ impl Line {
 
     fn finish(self) -> Result<Invocation, UsageError> {
         let Some(command) = self.command else {
-            return if self.help || self.words.is_empty() && self.typed.options.is_empty() {
-                Ok(Invocation::Help(help::overview(self.program, &self.words)))
-            } else if self.words.is_empty() {
-                Err(self.error("a command is missing".to_owned()))
-            } else {
-                let prefix = format!("{} ", self.words);
-                let names = self.program.commands.iter().map(|command| command.name);
-                let names: Vec<&str> = names.filter(|name| name.starts_with(&prefix)).collect();
-                Err(self.error(format!("\"{}\" needs another word: {}", self.words, names.join(", "))))
-            };
+            return self.without_command();
         };
         if self.help {
             return Ok(Invocation::Help(help::command(self.program, command)));
@@ -235,6 +226,16 @@ impl Line {
             return Err(self.error(format!("\"{}\" needs {}", command.name, command.operands)));
         }
         Ok(Invocation::Run(Typed { command: command.name, ..self.typed }))
+    }
+
+    fn without_command(&self) -> Result<Invocation, UsageError> {
+        if self.help {
+            return Ok(Invocation::Help(help::overview(self.program, &self.words)));
+        }
+        let names = self.program.commands.iter().map(|command| command.name);
+        let names: Vec<&str> = names.filter(|name| name.starts_with(&self.words)).collect();
+        let missing = if self.words.is_empty() { "a command is missing" } else { "the command goes on" };
+        Err(self.error(format!("{missing}: {}", names.join(", "))))
     }
 
     fn error(&self, message: String) -> UsageError {

@@ -40,12 +40,13 @@ pub fn command(program: &Program, command: &Command) -> String {
 
 /// All settings with their types, defaults and docs.
 pub fn settings(program: &Program) -> String {
-    let mut help = format!(
-        "Settings, in {file}, {file}.d/*.toml, the environment (KONG_<KEY>, over it {prefix}_<KEY>)\n\
-         or as a flag (--<key> VALUE), each over the one before:\n",
+    let heading = format!(
+        "Settings, from {file}, {file}.d/*.toml, the environment (KONG_<KEY>, over it {prefix}_<KEY>) and flags \
+         (--<key> VALUE), each over the one before:",
         file = program.file,
         prefix = program.prefix,
     );
+    let mut help = fill(&heading, WIDTH).join("\n") + "\n";
     for key in program.keys {
         let _ = write!(help, "\n  {} ({})\n", key.name, nature(key));
         for line in fill(key.doc, WIDTH - 6) {

@@ -69,7 +69,8 @@ impl Merged {
         match file::read(main, self.keys) {
             Some(said) => self.said(said),
             None if required => {
-                self.mistakes.push(Mistake::unreadable(main.to_owned(), &std::io::ErrorKind::NotFound.into()));
+                let origin = Origin::File { path: main.to_owned(), at: None };
+                self.mistakes.push(Mistake::new(origin, "no such file"));
             }
             None => {}
         }
