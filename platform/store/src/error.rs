@@ -85,6 +85,9 @@ pub enum CommitError {
     /// The mailbox of the store's thread is full.
     #[error("the store is busy")]
     Busy,
+    /// Another replacement was started after this one.
+    #[error("another replacement was started after this one")]
+    Superseded,
     /// The store's thread panicked or missed its deadline and was given up; open the store again.
     #[error("the store's thread was abandoned: {0}")]
     Abandoned(String),

@@ -5,17 +5,29 @@
 //! journal knows how far it must have come. Keys and values are opaque; who knows what they mean is above this crate.
 //! `FORMAT.md` describes every byte. [`Store`] blocks; [`Thread`] puts it on a thread of its own.
 
+mod build;
 mod error;
+mod frame;
+mod journal;
+mod layout;
+mod load;
+mod pending;
+mod quarantine;
+mod seal;
+mod sled_thread;
+mod spill;
 mod store;
 mod thread;
+mod tree;
 
 pub use error::{CommitError, OpenError};
-pub use store::{Info, Options, Replacement, State, Store, quarantine, wipe};
+pub use quarantine::{quarantine, wipe};
+pub use store::{Info, Options, Replacement, State, Store};
 pub use thread::{Deadlines, Thread, ThreadReplacement};
 
 use std::sync::Arc;
 
-/// The longest value, in bytes. Inside, values are split so that sled never sees more than 16 KiB in one piece.
+/// The longest value, in bytes. Inside, values are split so that sled never sees more than 4 KiB in one piece.
 pub const VALUE_BYTES_MAX: usize = 512 * 1024;
 /// The longest meta of a commit, in bytes.
 pub const META_BYTES_MAX: usize = 4 * 1024;

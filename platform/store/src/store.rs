@@ -1,14 +1,34 @@
-//! Signatures first; bodies follow.
+//! The store: what is appended where, when a checkpoint is made, and what an error leaves behind.
+//!
+//! A commit is a frame in the journal, then an entry in `recent`. When the journal is full, `recent` is frozen, the
+//! other journal goes on, and a thread of its own brings the frozen changes into sled; commits do not wait for that
+//! unless the other journal is full too. `load.rs` is the way back.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Change, CommitError, Key, OpenError};
+use crate::build::Builder;
+use crate::frame::{Content, Frame, SPILLED_BYTES, encoded_len, frame_len};
+use crate::journal::{FRAMES_START, JOURNAL_BYTES, Journal};
+use crate::layout::{self, Lock, generation_dir, remove, set_current, size};
+use crate::pending::Pending;
+use crate::seal::Root;
+use crate::sled_thread::{Checkpoint, Frozen, Outcome};
+use crate::spill;
+use crate::tree::Tree;
+use crate::{COMMIT_BYTES_MAX, Change, CommitError, Key, META_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// Commits not yet in a frozen state hold at most about so much memory; a checkpoint must come before more.
+const RECENT_BYTES_MAX: u64 = 2 * COMMIT_BYTES_MAX;
+/// With so much memory held, a checkpoint is due although the journal has room (frames of large commits are small).
+const RECENT_BYTES_DUE: u64 = 2 * JOURNAL_BYTES;
+/// A failed checkpoint is tried again after so many commits, or when there is no room left without it.
+const RETRY_COMMITS: u32 = 64;
 
 /// How a store behaves. `Options::default()` is right for a node.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A checkpoint is due after this many commits even if the journal is not full.
+    /// A checkpoint is due after so many commits even if the journal is not full.
     pub checkpoint_commits: u32,
 }
 
@@ -30,101 +50,330 @@ pub enum State {
 /// What the store says about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Info {
-    /// The number of the generation in use; a replacement or a compaction makes the next one.
+    /// The number of the generation in use; a replacement makes the next one.
     pub generation: u64,
-    /// The number of commits this content has seen.
+    /// The number of commits that this content has seen.
     pub seq: u64,
-    /// Bytes of the journals that hold commits not yet in a checkpoint.
+    /// Bytes of frames in the journal being written.
     pub journal_bytes: u64,
     /// Records in the last checkpoint.
     pub records: u64,
     /// Records changed since the last checkpoint.
     pub pending: u64,
-    /// Bytes on disk of everything under the directory, a quarantined store included.
+    /// Bytes of all files under the directory, a quarantined store included.
     pub disk_bytes: u64,
     /// Whether all is well.
     pub state: State,
 }
 
-/// An open store. One process at a time.
+/// An open store. One at a time per directory, in all processes.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) generation: u64,
+    pub(crate) journal: Journal,
+    /// The last commit.
+    pub(crate) seq: u64,
+    pub(crate) meta: Option<Vec<u8>>,
+    /// Since the base of the journal being written.
+    pub(crate) recent: Pending,
+    /// Between the checkpoint and that base: the other journal's commits.
+    pub(crate) frozen: Option<Arc<Frozen>>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// What sled holds.
+    pub(crate) root: Root,
+    pub(crate) failure: Option<Failure>,
+    /// The next journal's header may be on disk: nothing may be appended to this one any more.
+    pub(crate) turning: bool,
+    /// A switch to another generation failed half-way: `CURRENT` must be set again before anything else.
+    pub(crate) unsure: bool,
+    /// Last, so that it is dropped last.
+    pub(crate) _lock: Lock,
+}
 
-/// A new content being built beside the present one.
+/// A checkpoint that failed.
 #[derive(Debug)]
-pub struct Replacement<'a> {
-    store: &'a mut Store,
+pub(crate) struct Failure {
+    text: String,
+    disk_full: bool,
+    /// The number of commits in `recent` at which it is tried again.
+    retry_at: u32,
 }
 
 impl Store {
-    /// Opens or creates.
+    /// Makes changes durable as one step: after a crash all of them are there, or none. The changes of one commit are
+    /// applied in order. `meta` is what [`Store::open`] will return: who and where this content is.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn open(
-        dir: &Path,
-        _options: Options,
-        _load: &mut dyn FnMut(Key, &[u8]),
-    ) -> Result<(Store, Option<Vec<u8>>), OpenError> {
-        Err(OpenError::corrupt(dir, "not written yet"))
+    /// See [`CommitError`]. Nothing is applied then, and the store stays usable; but what failed in the middle of a
+    /// write may turn out to be there after a crash.
+    pub fn commit(&mut self, meta: &[u8], changes: Vec<Change>) -> Result<(), CommitError> {
+        check_sizes(meta, &changes)?;
+        self.settle_current()?;
+        self.poll();
+        let content = encoded_len(&changes);
+        let spills = frame_len(meta.len(), content) > JOURNAL_BYTES - FRAMES_START;
+        let len = frame_len(meta.len(), if spills { SPILLED_BYTES } else { content });
+        self.make_room(len, content)?;
+        let (prev, seq, meta) = (self.seq, self.seq + 1, meta.to_vec());
+        let (frame, changes) = if spills {
+            let content = spill::write(&self.generation_dir(), self.generation, seq, &changes)?;
+            (Frame { prev, seq, meta, content }, changes)
+        } else {
+            (Frame { prev, seq, meta, content: Content::Here(changes.clone()) }, changes)
+        };
+        self.journal.append(&frame).map_err(|e| CommitError::io(self.journal.path(), e))?;
+        self.seq = seq;
+        self.meta = Some(frame.meta);
+        self.recent.add(changes);
+        Ok(())
     }
-    /// Makes changes durable.
-    ///
-    /// # Errors
-    /// See [`CommitError`].
-    pub fn commit(&mut self, _meta: &[u8], _changes: Vec<Change>) -> Result<(), CommitError> {
-        Err(CommitError::Busy)
-    }
-    /// Starts a replacement of everything.
+
+    /// Starts a replacement of the whole content: a new generation beside the present one, which stays in use until
+    /// [`Replacement::finish`].
     ///
     /// # Errors
     /// See [`CommitError`].
     pub fn replace(&mut self) -> Result<Replacement<'_>, CommitError> {
-        Ok(Replacement { store: self })
+        let builder = self.start_builder()?;
+        Ok(Replacement { store: self, builder })
     }
-    /// Reads one record.
+
+    /// Reads one record. It opens sled if the record was not changed lately, so it takes tens of milliseconds.
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub fn get(&mut self, _key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
-        Err(CommitError::Busy)
+    /// [`CommitError::Corrupt`] if the record fails its seal; otherwise what the operating system said.
+    pub fn get(&mut self, key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.changes.get(&key));
+        if let Some(value) = self.recent.get(&key).or(frozen) {
+            return Ok(value);
+        }
+        self.wait();
+        if self.checkpoint.is_some() {
+            return Err(self.checkpoint_error());
+        }
+        let dir = self.generation_dir();
+        let read = || {
+            let tree = Tree::open(&dir, self.generation)?;
+            let value = tree.get(&key)?;
+            tree.close()?;
+            Ok(value.map(Arc::from))
+        };
+        read().map_err(|e: crate::tree::TreeError| e.into_commit(&dir))
     }
-    /// Says how it is.
+
+    /// The meta of the last commit.
+    pub fn meta(&self) -> Option<&[u8]> {
+        self.meta.as_deref()
+    }
+
+    /// What the store says about itself.
     pub fn info(&mut self) -> Info {
-        Info { generation: 0, seq: 0, journal_bytes: 0, records: 0, pending: 0, disk_bytes: 0, state: State::Good }
+        self.poll();
+        Info {
+            generation: self.generation,
+            seq: self.seq,
+            journal_bytes: self.journal.used(),
+            records: self.root.records,
+            pending: (self.recent.len() + self.frozen.as_ref().map_or(0, |frozen| frozen.changes.len())) as u64,
+            disk_bytes: size(&self.dir),
+            state: match &self.failure {
+                None => State::Good,
+                Some(failure) => State::CheckpointFails(failure.text.clone()),
+            },
+        }
     }
+
+    fn generation_dir(&self) -> PathBuf {
+        generation_dir(&self.dir, self.generation)
+    }
+
+    /// Sees to it that a frame of `len` bytes can be appended.
+    fn make_room(&mut self, len: u64, content: u64) -> Result<(), CommitError> {
+        let full = self.turning || !self.journal.fits(len) || self.recent.bytes() + content > RECENT_BYTES_MAX;
+        let due = self.recent.commits() >= self.options.checkpoint_commits || self.recent.bytes() >= RECENT_BYTES_DUE;
+        if full && !self.recent.is_empty() {
+            self.settle()?;
+            self.turn()?;
+        } else if due && self.frozen.is_none() && !self.recent.is_empty() {
+            self.turn()?;
+        } else if self.may_start_checkpoint() {
+            self.start_checkpoint();
+        }
+        Ok(())
+    }
+
+    /// Goes on in the other journal and freezes what this one brought. The frozen state before must be settled.
+    fn turn(&mut self) -> Result<(), CommitError> {
+        self.turning = true;
+        let next = self.journal.next(&self.generation_dir(), self.seq);
+        self.journal = next.map_err(|e| CommitError::io(self.journal.path(), e))?;
+        self.turning = false;
+        let changes = std::mem::take(&mut self.recent);
+        self.frozen = Some(Arc::new(Frozen { seq: self.seq, meta: self.meta.clone(), changes }));
+        self.start_checkpoint();
+        Ok(())
+    }
+
+    fn may_start_checkpoint(&self) -> bool {
+        let retry = self.failure.as_ref().is_none_or(|failure| self.recent.commits() >= failure.retry_at);
+        self.frozen.is_some() && self.checkpoint.is_none() && retry
+    }
+
+    fn start_checkpoint(&mut self) {
+        let Some(frozen) = self.frozen.clone() else { return };
+        match Checkpoint::start(&self.generation_dir(), self.generation, frozen) {
+            Ok(checkpoint) => self.checkpoint = Some(checkpoint),
+            Err(error) => self.checkpoint_failed(error.to_string(), false),
+        }
+    }
+
+    /// Takes note of a checkpoint that has ended.
+    fn poll(&mut self) {
+        if let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::poll) {
+            self.note(outcome);
+        }
+    }
+
+    /// Waits for a checkpoint under way, up to its deadline.
+    fn wait(&mut self) {
+        let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::wait) else { return };
+        if matches!(outcome, Outcome::Running) {
+            self.checkpoint_failed("sled does not answer".into(), false);
+        }
+        self.note(outcome);
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Running => {}
+            Outcome::Done(root) => {
+                self.checkpoint = None;
+                self.frozen = None;
+                self.failure = None;
+                self.root = root;
+                spill::remove_up_to(&self.generation_dir(), self.root.seq);
+                layout::keep_reserve(&self.dir);
+            }
+            Outcome::Failed(error) => {
+                self.checkpoint = None;
+                self.checkpoint_failed(error.to_string(), error.is_disk_full());
+                if error.is_disk_full() {
+                    layout::release_reserve(&self.dir);
+                }
+            }
+        }
+    }
+
+    fn checkpoint_failed(&mut self, text: String, disk_full: bool) {
+        tracing::warn!(error = %text, "store: a checkpoint failed; the journals carry on");
+        self.failure = Some(Failure { text, disk_full, retry_at: self.recent.commits() + RETRY_COMMITS });
+    }
+
+    /// Brings the frozen changes into sled, whatever it takes within the deadline.
+    fn settle(&mut self) -> Result<(), CommitError> {
+        self.wait();
+        if self.frozen.is_some() && self.checkpoint.is_none() {
+            self.start_checkpoint();
+            self.wait();
+        }
+        if self.frozen.is_none() { Ok(()) } else { Err(self.checkpoint_error()) }
+    }
+
+    fn checkpoint_error(&self) -> CommitError {
+        match &self.failure {
+            Some(failure) if failure.disk_full => CommitError::DiskFull,
+            Some(failure) => CommitError::Checkpoint(failure.text.clone()),
+            None => CommitError::Checkpoint("it is still under way".into()),
+        }
+    }
+
+    /// After a switch that failed half-way, says again which generation is the one in use.
+    fn settle_current(&mut self) -> Result<(), CommitError> {
+        if self.unsure {
+            set_current(&self.dir, self.generation).map_err(|e| CommitError::io(&self.dir, e))?;
+            self.unsure = false;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start_builder(&mut self) -> Result<Builder, CommitError> {
+        self.settle_current()?;
+        Builder::start(&self.dir, self.generation + 1)
+    }
+
+    /// Makes a finished new generation the one in use; the old one goes.
+    pub(crate) fn finish_builder(&mut self, builder: Builder, meta: &[u8]) -> Result<(), CommitError> {
+        check_sizes(meta, &[])?;
+        self.settle_current()?;
+        let root = builder.finish(self.seq + 1, Some(meta.to_vec()))?;
+        let generation = self.generation + 1;
+        let dir = generation_dir(&self.dir, generation);
+        let journal = Journal::open_first(&dir, generation).map_err(|e| CommitError::io(&dir, e))?;
+        self.wait();
+        if let Err(error) = set_current(&self.dir, generation) {
+            self.unsure = true;
+            return Err(CommitError::io(&self.dir, error));
+        }
+        let old = self.generation_dir();
+        self.generation = generation;
+        self.journal = journal;
+        self.seq = root.seq;
+        self.meta.clone_from(&root.meta);
+        self.recent = Pending::default();
+        self.frozen = None;
+        self.checkpoint = None;
+        self.failure = None;
+        self.turning = false;
+        self.root = root;
+        if let Err(error) = remove(&old) {
+            tracing::warn!(%error, "store: the generation before cannot be removed now; the next open will try again");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    /// Waits for a checkpoint under way, so that the next one to open finds sled closed. A hang is not waited for.
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+/// A new content being built beside the present one. Dropping it leaves the present one.
+#[derive(Debug)]
+pub struct Replacement<'a> {
+    store: &'a mut Store,
+    builder: Builder,
 }
 
 impl Replacement<'_> {
-    /// Adds a record.
+    /// Adds a record; one put before under the same key is replaced. Not durable before [`Replacement::finish`].
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub fn put(&mut self, _key: Key, _value: &[u8]) -> Result<(), CommitError> {
-        Err(CommitError::Busy)
+    /// See [`CommitError`]. The replacement is of no use any more then, except after `ValueTooLarge`.
+    pub fn put(&mut self, key: Key, value: &[u8]) -> Result<(), CommitError> {
+        self.builder.put(&key, value)
     }
-    /// Switches to the new content, durably.
+
+    /// Makes the new content durable and switches to it in one step: after a crash it is all there, or the old is.
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub fn finish(self, _meta: &[u8]) -> Result<(), CommitError> {
-        let _ = self.store;
-        Err(CommitError::Busy)
+    /// See [`CommitError`]. The old content stays.
+    pub fn finish(self, meta: &[u8]) -> Result<(), CommitError> {
+        self.store.finish_builder(self.builder, meta)
     }
 }
 
-/// Moves a corrupt store aside.
-///
-/// # Errors
-/// See [`OpenError`].
-pub fn quarantine(dir: &Path) -> Result<(), OpenError> {
-    Err(OpenError::corrupt(dir, "not written yet"))
-}
-
-/// Deletes everything of a store.
-///
-/// # Errors
-/// See [`OpenError`].
-pub fn wipe(dir: &Path) -> Result<(), OpenError> {
-    Err(OpenError::corrupt(dir, "not written yet"))
+fn check_sizes(meta: &[u8], changes: &[Change]) -> Result<(), CommitError> {
+    if meta.len() > META_BYTES_MAX {
+        return Err(CommitError::MetaTooLarge(meta.len()));
+    }
+    let values = changes.iter().filter_map(|change| change.value.as_ref());
+    if let Some(value) = values.clone().find(|value| value.len() > VALUE_BYTES_MAX) {
+        return Err(CommitError::ValueTooLarge(value.len()));
+    }
+    let len = encoded_len(changes);
+    if len > COMMIT_BYTES_MAX { Err(CommitError::CommitTooLarge(len)) } else { Ok(()) }
 }

@@ -1,14 +1,29 @@
-//! Signatures first; bodies follow.
+//! A store on a thread of its own: callers await, nobody blocks, and a store that panics or hangs takes nobody along.
+//!
+//! The mailbox is bounded and refuses rather than grows. A second, sleeping thread watches the deadline of what is
+//! being done: when it passes, that request and all waiting ones are answered *abandoned*, and so is every later one.
+//! No runtime and no reactor is needed to await the answers.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
+use crate::build;
 use crate::{Change, CommitError, Info, Key, Store};
+
+/// How many requests may wait.
+const MAILBOX_MAX: usize = 64;
 
 /// How long an operation may take before the thread is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// For a commit, a look-up or a batch of a replacement.
+    /// For a commit, a look-up or a batch of a replacement. A commit may have to wait for a checkpoint, which has 20 s.
     pub step: Duration,
     /// For the end of a replacement.
     pub finish: Duration,
@@ -16,69 +31,337 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { step: Duration::from_secs(30), finish: Duration::from_secs(120) }
+        Self { step: Duration::from_secs(45), finish: Duration::from_secs(120) }
     }
 }
 
-/// A [`Store`] on a thread of its own. Cheap to clone; the thread ends when the last clone is gone.
+/// A [`Store`] on a thread of its own. Cheap to clone; the store is closed when the last clone is gone.
 #[derive(Clone, Debug)]
-pub struct Thread {}
+pub struct Thread {
+    handle: Arc<Handle>,
+    deadlines: Deadlines,
+}
 
 /// A replacement under way on the store's thread. Dropping it leaves the old content.
 #[derive(Debug)]
-pub struct ThreadReplacement {}
+pub struct ThreadReplacement {
+    thread: Thread,
+    number: u64,
+    finished: bool,
+}
+
+type Answer<T> = Result<T, CommitError>;
+
+/// What the store's thread works on.
+struct Desk {
+    store: Store,
+    /// The replacement being built, if any, and its number.
+    replacement: Option<(u64, build::Builder)>,
+    replacements: u64,
+}
+
+/// A request: does its work and returns how to tell the caller.
+type Work = Box<dyn FnOnce(&mut Desk) -> Tell + Send>;
+type Tell = Box<dyn FnOnce() + Send>;
+/// Tells the caller that there will be no answer.
+type Abandon = Box<dyn FnOnce(&str) + Send>;
+
+struct Request {
+    work: Work,
+    abandon: Abandon,
+    deadline: Duration,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    waiting: VecDeque<Request>,
+    /// What is being done: until when, and how to tell its caller if that passes.
+    current: Option<(Instant, Abandon)>,
+    /// The watch sleeps until some deadline and will look then; else it must be woken.
+    watching: bool,
+    closed: bool,
+    abandoned: Option<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    mailbox: Mutex<Mailbox>,
+    /// Wakes the store's thread: something waits, or the end has come.
+    posted: Condvar,
+    /// Wakes the watch: something is being done, or the end has come.
+    begun: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        // No code of others runs under this lock, so a poisoned one is whole.
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the thread up and tells everybody.
+    fn abandon(&self, why: &str) {
+        let mut mailbox = self.lock();
+        mailbox.abandoned.get_or_insert_with(|| why.to_owned());
+        let current = mailbox.current.take().map(|(_, abandon)| abandon);
+        let waiting = std::mem::take(&mut mailbox.waiting);
+        drop(mailbox);
+        self.posted.notify_all();
+        self.begun.notify_all();
+        for abandon in current.into_iter().chain(waiting.into_iter().map(|request| request.abandon)) {
+            abandon(why);
+        }
+    }
+}
+
+/// Closes the mailbox when the last clone of the thread is gone.
+struct Handle(Arc<Shared>);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("abandoned", &self.0.lock().abandoned).finish()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.posted.notify_all();
+    }
+}
 
 impl Thread {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(_store: Store, _deadlines: Deadlines) -> std::io::Result<Thread> {
-        Ok(Thread {})
+    pub fn start(store: Store, deadlines: Deadlines) -> io::Result<Thread> {
+        let shared = Arc::new(Shared::default());
+        let handle = Arc::new(Handle(Arc::clone(&shared)));
+        let watched = Arc::clone(&shared);
+        Builder::new().name("store-watch".into()).spawn(move || watch(&watched))?;
+        Builder::new().name("store".into()).spawn(move || serve(&shared, store))?;
+        Ok(Thread { handle, deadlines })
     }
+
     /// See [`Store::commit`].
     ///
     /// # Errors
     /// See [`CommitError`].
-    pub async fn commit(&self, _meta: Vec<u8>, _changes: Vec<Change>) -> Result<(), CommitError> {
-        Err(CommitError::Busy)
+    pub async fn commit(&self, meta: Vec<u8>, changes: Vec<Change>) -> Result<(), CommitError> {
+        self.ask(self.deadlines.step, move |desk| desk.store.commit(&meta, changes)).await
     }
+
     /// See [`Store::get`].
     ///
     /// # Errors
     /// See [`CommitError`].
-    pub async fn get(&self, _key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
-        Err(CommitError::Busy)
+    pub async fn get(&self, key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
+        self.ask(self.deadlines.step, move |desk| desk.store.get(key)).await
     }
+
     /// See [`Store::info`].
     ///
     /// # Errors
     /// See [`CommitError`].
     pub async fn info(&self) -> Result<Info, CommitError> {
-        Err(CommitError::Busy)
+        self.ask(self.deadlines.step, |desk| Ok(desk.store.info())).await
     }
-    /// See [`Store::replace`].
+
+    /// Why the thread was given up, if it was.
+    pub fn abandoned(&self) -> Option<String> {
+        self.handle.0.lock().abandoned.clone()
+    }
+
+    /// See [`Store::replace`]. Commits are possible while it is built, and gone when it is finished. There is one at a
+    /// time: starting another ends the one before.
     ///
     /// # Errors
     /// See [`CommitError`].
     pub async fn replace(&self) -> Result<ThreadReplacement, CommitError> {
-        Err(CommitError::Busy)
+        let begin = |desk: &mut Desk| {
+            desk.replacement = None;
+            desk.replacements += 1;
+            desk.replacement = Some((desk.replacements, desk.store.start_builder()?));
+            Ok(desk.replacements)
+        };
+        let number = self.ask(self.deadlines.step, begin).await?;
+        Ok(ThreadReplacement { thread: self.clone(), number, finished: false })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(&mut Desk) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let answer = self.post(deadline, work)?;
+        answer.await.unwrap_or_else(|_| Err(CommitError::Abandoned("the store is closed".into())))
+    }
+
+    fn post<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(&mut Desk) -> Answer<T> + Send + 'static,
+    ) -> Answer<oneshot::Receiver<Answer<T>>> {
+        let (sender, answer) = oneshot::channel();
+        // Whoever comes first answers: the work when it is done, or the watch.
+        let sender = Arc::new(Mutex::new(Some(sender)));
+        let other = Arc::clone(&sender);
+        let request = Request {
+            work: Box::new(move |desk| {
+                let answer = work(desk);
+                Box::new(move || reply(&sender, answer))
+            }),
+            abandon: Box::new(move |why| reply(&other, Err(CommitError::Abandoned(why.to_owned())))),
+            deadline,
+        };
+        let shared = &self.handle.0;
+        let mut mailbox = shared.lock();
+        if let Some(why) = &mailbox.abandoned {
+            return Err(CommitError::Abandoned(why.clone()));
+        }
+        if mailbox.waiting.len() >= MAILBOX_MAX {
+            return Err(CommitError::Busy);
+        }
+        mailbox.waiting.push_back(request);
+        drop(mailbox);
+        shared.posted.notify_one();
+        Ok(answer)
+    }
+}
+
+fn reply<T>(sender: &Mutex<Option<oneshot::Sender<Answer<T>>>>, answer: Answer<T>) {
+    if let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // A caller that has gone away wants no answer.
+        let _ = sender.send(answer);
     }
 }
 
 impl ThreadReplacement {
-    /// Adds records.
+    /// Adds records. Not durable before [`ThreadReplacement::finish`].
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub async fn put(&mut self, _records: Vec<(Key, Arc<[u8]>)>) -> Result<(), CommitError> {
-        Err(CommitError::Busy)
+    /// See [`CommitError`]. The replacement is of no use any more then.
+    pub async fn put(&mut self, records: Vec<(Key, Arc<[u8]>)>) -> Result<(), CommitError> {
+        let number = self.number;
+        let put = move |desk: &mut Desk| {
+            let builder = desk.builder(number)?;
+            records.iter().try_for_each(|(key, value)| builder.put(key, value))
+        };
+        self.thread.ask(self.thread.deadlines.step, put).await
     }
-    /// Switches to the new content, durably.
+
+    /// See [`crate::Replacement::finish`].
     ///
     /// # Errors
-    /// See [`CommitError`].
-    pub async fn finish(self, _meta: Vec<u8>) -> Result<(), CommitError> {
-        Err(CommitError::Busy)
+    /// See [`CommitError`]. The old content stays.
+    pub async fn finish(mut self, meta: Vec<u8>) -> Result<(), CommitError> {
+        self.finished = true;
+        let number = self.number;
+        let finish = move |desk: &mut Desk| {
+            desk.builder(number)?;
+            let Some((_, builder)) = desk.replacement.take() else { return Err(CommitError::Superseded) };
+            desk.store.finish_builder(builder, &meta)
+        };
+        self.thread.ask(self.thread.deadlines.finish, finish).await
+    }
+}
+
+impl Drop for ThreadReplacement {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let number = self.number;
+        let end = move |desk: &mut Desk| {
+            desk.replacement.take_if(|(current, _)| *current == number);
+            Ok(())
+        };
+        // If the mailbox is full, the unfinished generation stays until the next replacement or open.
+        let _ = self.thread.post(self.thread.deadlines.step, end);
+    }
+}
+
+impl Desk {
+    fn builder(&mut self, number: u64) -> Answer<&mut build::Builder> {
+        match &mut self.replacement {
+            Some((current, builder)) if *current == number => Ok(builder),
+            _ => Err(CommitError::Superseded),
+        }
+    }
+}
+
+/// The store's thread.
+fn serve(shared: &Shared, store: Store) {
+    let mut desk = Desk { store, replacement: None, replacements: 0 };
+    while let Some(work) = next(shared) {
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut desk)));
+        match done {
+            Ok(tell) => {
+                let abandoned = {
+                    let mut mailbox = shared.lock();
+                    mailbox.current = None;
+                    mailbox.abandoned.is_some()
+                };
+                tell();
+                if abandoned {
+                    return;
+                }
+            }
+            Err(panic) => {
+                shared.abandon(&format!("it panicked: {}", text(panic.as_ref())));
+                // What a panic left behind is not worth another one.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(desk)));
+                return;
+            }
+        }
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// The next request; `None` when there will be no more.
+fn next(shared: &Shared) -> Option<Work> {
+    let mut mailbox = shared.lock();
+    loop {
+        if mailbox.abandoned.is_some() {
+            return None;
+        }
+        if let Some(request) = mailbox.waiting.pop_front() {
+            mailbox.current = Some((Instant::now() + request.deadline, request.abandon));
+            if !mailbox.watching {
+                shared.begun.notify_one();
+            }
+            return Some(request.work);
+        }
+        if mailbox.closed {
+            mailbox.abandoned = Some("the store is closed".into());
+            shared.begun.notify_one();
+            return None;
+        }
+        mailbox = shared.posted.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// The watch: sleeps until the deadline of what is being done.
+fn watch(shared: &Shared) {
+    let mut mailbox = shared.lock();
+    loop {
+        if mailbox.abandoned.is_some() {
+            return;
+        }
+        let left = mailbox.current.as_ref().map(|(deadline, _)| deadline.saturating_duration_since(Instant::now()));
+        mailbox.watching = left.is_some();
+        mailbox = match left {
+            None => shared.begun.wait(mailbox).unwrap_or_else(PoisonError::into_inner),
+            Some(Duration::ZERO) => {
+                drop(mailbox);
+                shared.abandon("it missed its deadline");
+                return;
+            }
+            Some(left) => shared.begun.wait_timeout(mailbox, left).unwrap_or_else(PoisonError::into_inner).0,
+        };
     }
 }

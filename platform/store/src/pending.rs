@@ -1,0 +1,66 @@
+//! Commits that are in a journal and not yet in the checkpoint, coalesced: of each record only the last state counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Change, Key};
+
+/// The changes since some commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending {
+    changes: BTreeMap<Key, Option<Arc<[u8]>>>,
+    bytes: u64,
+    commits: u32,
+}
+
+impl Pending {
+    /// Adds one commit.
+    pub(crate) fn add(&mut self, changes: Vec<Change>) {
+        self.commits = self.commits.saturating_add(1);
+        for Change { key, value } in changes {
+            self.bytes += cost(value.as_deref());
+            if let Some(old) = self.changes.insert(key, value) {
+                self.bytes -= cost(old.as_deref());
+            }
+        }
+    }
+
+    /// What is known of a record: `None` if it was not touched, else its value or that it was deleted.
+    pub(crate) fn get(&self, key: &Key) -> Option<Option<Arc<[u8]>>> {
+        self.changes.get(key).cloned()
+    }
+
+    /// All touched records in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
+        self.changes.iter().map(|(key, value)| (key, value.as_deref()))
+    }
+
+    /// This, with `newer` on top.
+    pub(crate) fn with(mut self, newer: &Pending) -> Pending {
+        let newer = newer.changes.iter().map(|(key, value)| Change { key: *key, value: value.clone() });
+        self.add(newer.collect());
+        self
+    }
+
+    /// How many records were touched.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commits == 0
+    }
+
+    pub(crate) fn commits(&self) -> u32 {
+        self.commits
+    }
+
+    /// About how much memory it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn cost(value: Option<&[u8]>) -> u64 {
+    64 + value.map_or(0, |value| value.len() as u64)
+}

@@ -1,0 +1,63 @@
+//! Moves a store that fails its checks aside, for whoever wants to look at it, so that a fresh one can be made.
+//!
+//! It is done in steps that a power cut may separate: everything goes into `quarantine.partial`, which then gets its
+//! number. An unfinished one is finished by the next open.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::OpenError;
+use crate::layout::{self, lock, numbered, remove, sync_dir};
+
+const PREFIX: &str = "quarantine-";
+const PARTIAL: &str = "quarantine.partial";
+
+/// Moves the store in `dir` to `quarantine-<n>` in the same directory. One such is kept, the newest.
+///
+/// # Errors
+/// When the store is in use, or the operating system refuses.
+pub fn quarantine(dir: &Path) -> Result<(), OpenError> {
+    let _lock = lock(dir)?;
+    set_aside(dir).map_err(|e| OpenError::io(dir, e))
+}
+
+/// Deletes everything of the store in `dir`, a quarantined one included. The directory itself stays.
+///
+/// # Errors
+/// When the store is in use, or the operating system refuses.
+pub fn wipe(dir: &Path) -> Result<(), OpenError> {
+    let _lock = lock(dir)?;
+    set_aside(dir).and_then(|()| remove_all(dir)).map_err(|e| OpenError::io(dir, e))
+}
+
+/// Finishes what a power cut interrupted.
+pub(crate) fn finish(dir: &Path) -> io::Result<()> {
+    if dir.join(PARTIAL).is_dir() { set_aside(dir) } else { Ok(()) }
+}
+
+fn set_aside(dir: &Path) -> io::Result<()> {
+    let partial = dir.join(PARTIAL);
+    match fs::create_dir(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => sync_dir(dir)?,
+    }
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if layout::belongs_to_store(&entry.file_name()) {
+            fs::rename(entry.path(), partial.join(entry.file_name()))?;
+        }
+    }
+    sync_dir(&partial)?;
+    let last = numbered(dir, PREFIX)?.last().copied().unwrap_or(0);
+    remove_all(dir)?;
+    fs::rename(&partial, dir.join(format!("{PREFIX}{}", last.saturating_add(1))))?;
+    sync_dir(dir)
+}
+
+fn remove_all(dir: &Path) -> io::Result<()> {
+    for number in numbered(dir, PREFIX)? {
+        remove(&dir.join(format!("{PREFIX}{number}")))?;
+    }
+    sync_dir(dir)
+}

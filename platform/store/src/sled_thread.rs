@@ -1,0 +1,196 @@
+//! What is done with sled, done on a thread made for it and gone afterwards: a load or a checkpoint.
+//!
+//! A panic there ends nothing but itself, and a hang is noticed by whoever waits with a deadline; the journal carries
+//! on meanwhile. sled is closed when the thread ends, and its memory with it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::Key;
+use crate::pending::Pending;
+use crate::seal::Root;
+use crate::tree::{Scan, Tree, TreeError};
+
+/// How long a checkpoint, or one piece of a load, may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// A piece of a load ends at so many bytes.
+const PIECE_BYTES: usize = 32 * 1024;
+/// How many pieces may wait to be taken.
+const PIECES_MAX: usize = 2;
+/// How long the end of a load given up is waited for, and how often looked at.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+const END_POLL: Duration = Duration::from_millis(1);
+const NAME: &str = "store-sled";
+
+/// A checkpoint to be made: the state after commit `seq` is what sled has, with `changes` on top.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) seq: u64,
+    pub(crate) meta: Option<Vec<u8>>,
+    pub(crate) changes: Pending,
+}
+
+/// A checkpoint under way.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    result: Receiver<Result<Root, TreeError>>,
+}
+
+/// What became of a checkpoint.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is still under way.
+    Running,
+    /// It is durable.
+    Done(Root),
+    /// It failed; the content of sled is that of before or after, and the same checkpoint may be tried again.
+    Failed(TreeError),
+}
+
+impl Checkpoint {
+    pub(crate) fn start(generation_dir: &Path, generation: u64, frozen: Arc<Frozen>) -> io::Result<Checkpoint> {
+        let dir = generation_dir.to_path_buf();
+        let (sender, result) = sync_channel(1);
+        let work = move || {
+            // Nobody listening means that the store is gone, and with it all interest.
+            let _ = sender.send(checkpoint(&dir, generation, &frozen));
+        };
+        Builder::new().name(NAME.into()).spawn(work)?;
+        Ok(Checkpoint { result })
+    }
+
+    /// Looks without waiting.
+    pub(crate) fn poll(&self) -> Outcome {
+        match self.result.try_recv() {
+            Ok(Ok(root)) => Outcome::Done(root),
+            Ok(Err(error)) => Outcome::Failed(error),
+            Err(TryRecvError::Empty) => Outcome::Running,
+            Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint's thread panicked")),
+        }
+    }
+
+    /// Waits for the end, up to the deadline.
+    pub(crate) fn wait(&self) -> Outcome {
+        match self.result.recv_timeout(DEADLINE) {
+            Ok(Ok(root)) => Outcome::Done(root),
+            Ok(Err(error)) => Outcome::Failed(error),
+            Err(RecvTimeoutError::Timeout) => Outcome::Running,
+            Err(RecvTimeoutError::Disconnected) => {
+                Outcome::Failed(TreeError::corrupt("the checkpoint's thread panicked"))
+            }
+        }
+    }
+}
+
+fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<Root, TreeError> {
+    let tree = Tree::open(dir, generation)?;
+    let mut root = tree.root()?;
+    if root.seq < frozen.seq {
+        root.seq = frozen.seq;
+        root.meta.clone_from(&frozen.meta);
+        tree.checkpoint(&mut root, frozen.changes.iter())?;
+    } else {
+        // An attempt before this one got through although it could not say so.
+        tree.persist()?;
+    }
+    tree.close()?;
+    Ok(root)
+}
+
+/// Some records in order, their values one after the other in `bytes`.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
+    bytes: Vec<u8>,
+    records: Vec<(Key, usize)>,
+}
+
+impl Piece {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &[u8])> {
+        self.records.iter().scan(0, |start, (key, end)| {
+            let value = self.bytes.get(*start..*end).unwrap_or_default();
+            *start = *end;
+            Some((*key, value))
+        })
+    }
+}
+
+enum Message {
+    Root(Root),
+    Piece(Piece),
+    Done,
+}
+
+/// The content of sled, read record by record, each verified, with a verdict over all at the end.
+pub(crate) struct Load {
+    messages: Receiver<Result<Message, TreeError>>,
+    thread: JoinHandle<()>,
+}
+
+impl Load {
+    /// Opens sled and reads the root.
+    pub(crate) fn start(generation_dir: &Path, generation: u64) -> Result<(Load, Root), TreeError> {
+        let dir = generation_dir.to_path_buf();
+        let (sender, messages) = sync_channel(PIECES_MAX);
+        let work = move || {
+            let end = read(&dir, generation, &sender);
+            let _ = sender.send(end.map(|()| Message::Done));
+        };
+        let thread = Builder::new().name(NAME.into()).spawn(work)?;
+        let load = Load { messages, thread };
+        match load.receive()? {
+            Message::Root(root) => Ok((load, root)),
+            Message::Piece(_) | Message::Done => Err(TreeError::corrupt("no root came first")),
+        }
+    }
+
+    /// The next records; `None` after the last, when everything was found right and sled is closed.
+    pub(crate) fn next(&self) -> Result<Option<Piece>, TreeError> {
+        match self.receive()? {
+            Message::Piece(piece) => Ok(Some(piece)),
+            Message::Root(_) => Err(TreeError::corrupt("a second root came")),
+            Message::Done => Ok(None),
+        }
+    }
+
+    fn receive(&self) -> Result<Message, TreeError> {
+        self.messages.recv_timeout(DEADLINE).unwrap_or_else(|error| {
+            Err(TreeError::corrupt(match error {
+                RecvTimeoutError::Timeout => "sled does not answer",
+                RecvTimeoutError::Disconnected => "the thread that reads sled panicked",
+            }))
+        })
+    }
+
+    /// Ends the reading, early or not, and waits until sled is closed, unless it hangs.
+    pub(crate) fn end(self) {
+        drop(self.messages);
+        let patience = Instant::now() + END_PATIENCE;
+        while !self.thread.is_finished() && Instant::now() < patience {
+            std::thread::sleep(END_POLL);
+        }
+    }
+}
+
+fn read(dir: &Path, generation: u64, sender: &SyncSender<Result<Message, TreeError>>) -> Result<(), TreeError> {
+    let tree = Tree::open(dir, generation)?;
+    let root = tree.root()?;
+    let mut scan = Scan::new();
+    if sender.send(Ok(Message::Root(root.clone()))).is_err() {
+        return Ok(());
+    }
+    let mut piece = Piece::default();
+    while let Some(key) = scan.next(&tree, &mut piece.bytes)? {
+        piece.records.push((key, piece.bytes.len()));
+        if piece.bytes.len() >= PIECE_BYTES && sender.send(Ok(Message::Piece(std::mem::take(&mut piece)))).is_err() {
+            return Ok(());
+        }
+    }
+    scan.finish(&root)?;
+    tree.close()?;
+    let _ = sender.send(Ok(Message::Piece(piece)));
+    Ok(())
+}
