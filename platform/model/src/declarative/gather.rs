@@ -105,7 +105,7 @@ impl<'d, 't> Gatherer<'d, 't, '_> {
         if self.drafts.len() > ENTITIES_MAX {
             return;
         }
-        let above = parent.and_then(|(field, at)| Some((self.drafts.get(at)?, field)));
+        let above = parent.and_then(|(field, at)| Some((self.drafts.get(at)?.id, field)));
         let id = match node.text() {
             Some(name) => ids::derive(def.kind, name),
             None => ids::id_of(def.kind, node, above, &mut self.content),

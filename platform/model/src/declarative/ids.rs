@@ -2,7 +2,7 @@
 //! same ids everywhere; where Kong rolls dice (a route without a name), we derive from the content instead.
 //! Kong: `generate_ids` and `build_cache_key` in `declarative_config`.
 
-use super::gather::{Draft, endpoint_key};
+use super::gather::endpoint_key;
 use super::node::{Content, Node};
 use crate::schema::Type;
 use crate::{Id, Kind};
@@ -10,6 +10,9 @@ use std::collections::HashMap;
 
 /// Kong's namespace of all entities; each kind has one of its own below it, by its name.
 const NAMESPACE: Id = Id(0xfd02801f_0957_4a15_a55a_c8d9606f30b5);
+
+/// What an entity is nested in, and the field that refers to it.
+pub(super) type Parent<'a> = (Id, &'a str);
 
 /// The id of the entity of this kind with this key.
 pub(super) fn derive(kind: Kind, key: &str) -> Id {
@@ -21,8 +24,8 @@ pub(super) fn derive(kind: Kind, key: &str) -> Id {
 pub(super) struct ByContent(HashMap<Id, u32>);
 
 impl ByContent {
-    fn derive(&mut self, kind: Kind, node: &Node<'_>, parent: Option<&Draft<'_, '_>>) -> Id {
-        let above = parent.map(|parent| parent.id.to_string()).unwrap_or_default();
+    fn derive(&mut self, kind: Kind, node: &Node<'_>, parent: Option<Id>) -> Id {
+        let above = parent.map(|parent| parent.to_string()).unwrap_or_default();
         let content = derive(kind, &format!("{above}:{}", node.json()));
         let met = self.0.entry(content).or_default();
         *met += 1;
@@ -31,23 +34,21 @@ impl ByContent {
 }
 
 /// The id of an entity: what the file says, what Kong would derive, or what the content gives.
-pub(super) fn id_of(
-    kind: Kind,
-    node: &Node<'_>,
-    parent: Option<(&Draft<'_, '_>, &str)>,
-    content: &mut ByContent,
-) -> Id {
+pub(super) fn id_of(kind: Kind, node: &Node<'_>, parent: Option<Parent<'_>>, content: &mut ByContent) -> Id {
     if let Some(id) = node.text_of("id").and_then(|text| text.parse().ok()) {
         return id;
     }
-    match named_key(kind, node, parent).or_else(|| cache_key(kind, node, parent)) {
-        Some(key) => derive(kind, &key),
-        None => content.derive(kind, node, parent.map(|(draft, _)| draft)),
-    }
+    named(kind, node, parent).unwrap_or_else(|| content.derive(kind, node, parent.map(|(id, _)| id)))
+}
+
+/// The id that Kong would derive from names, if the entity has what that takes.
+pub(super) fn named(kind: Kind, node: &Node<'_>, parent: Option<Parent<'_>>) -> Option<Id> {
+    let key = named_key(kind, node, parent).or_else(|| cache_key(kind, node, parent))?;
+    Some(derive(kind, &key))
 }
 
 /// The name of the entity; where names are unique below a parent only (targets), the parent's id follows.
-fn named_key(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>) -> Option<String> {
+fn named_key(kind: Kind, node: &Node<'_>, parent: Option<Parent<'_>>) -> Option<String> {
     let schema = kind.def().schema;
     let name = endpoint_key(kind)?;
     let mut key = node.text_of(name)?.to_owned();
@@ -57,7 +58,7 @@ fn named_key(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>
     let owners = schema.fields.iter().filter(|field| field.cascade && matches!(field.ty, Type::Foreign(_)));
     for owner in owners {
         let above = match parent {
-            Some((draft, _)) => draft.id.to_string(),
+            Some((id, _)) => id.to_string(),
             None => reference(&node.field(owner.name)?.value)?.to_owned(),
         };
         key = format!("{key}:{above}");
@@ -66,7 +67,7 @@ fn named_key(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>
 }
 
 /// The fields that are unique together, behind the name of the kind: `plugins:jwt::<service>:`.
-fn cache_key(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>) -> Option<String> {
+fn cache_key(kind: Kind, node: &Node<'_>, parent: Option<Parent<'_>>) -> Option<String> {
     let schema = kind.def().schema;
     let mut key = (!schema.cache_key.is_empty()).then(|| kind.def().name.to_owned())?;
     for name in schema.cache_key {
@@ -76,7 +77,7 @@ fn cache_key(kind: Kind, node: &Node<'_>, parent: Option<(&Draft<'_, '_>, &str)>
         match (given, parent) {
             _ if field.auto => return None,
             (Some(value), _) => key.push_str(reference(value)?),
-            (None, Some((draft, below))) if below == *name => key.push_str(&draft.id.to_string()),
+            (None, Some((id, below))) if below == *name => key.push_str(&id.to_string()),
             (None, _) if field.required => return None,
             (None, _) => {}
         }

@@ -131,6 +131,26 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// A tree without positions.
+    pub(super) fn of(value: &'t Value) -> Self {
+        let content = match value {
+            Value::Null => Content::Null,
+            Value::Bool(value) => Content::Bool(*value),
+            Value::Number(number) => Content::Number(number.clone()),
+            Value::String(text) => Content::Text(Cow::Borrowed(text)),
+            Value::Array(items) => Content::List(items.iter().map(Node::of).collect()),
+            Value::Object(entries) => {
+                let field = |(name, value): (&'t String, &'t Value)| Field {
+                    at: 0,
+                    name: Cow::Borrowed(name),
+                    value: Node::of(value),
+                };
+                Content::Map(entries.iter().map(field).collect())
+            }
+        };
+        Self { at: 0, content }
+    }
+
     /// These entries as a JSON object.
     pub(super) fn object<'a>(fields: impl Iterator<Item = &'a Field<'t>>) -> Map<String, Value>
     where

@@ -357,11 +357,11 @@ fn what_is_written_reads_back_the_same_in_every_style() {
         for format in [Format::Yaml, Format::Json] {
             for complete in [true, false] {
                 let entities = original.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-                let text = write(entities, Style { layout, format, complete });
+                let text = write(entities, &Preamble::default(), Style { layout, format, complete });
                 let again = declared(&text);
                 assert_eq!(content(&again), content(&original), "{text}");
                 let rewritten = again.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-                assert_eq!(write(rewritten, Style { layout, format, complete }), text);
+                assert_eq!(write(rewritten, &Preamble::default(), Style { layout, format, complete }), text);
             }
         }
     }
@@ -373,20 +373,28 @@ fn a_terse_file_holds_nothing_that_a_reader_fills_in() {
         "_format_version: '3.0'\nservices:\n- {name: a, host: h, port: 81, routes: [{name: r, paths: [/]}]}\n",
     );
     let entities = file.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-    let text = write(entities, Style { layout: Layout::Nested, format: Format::Yaml, complete: false });
-    let id = |kind| file.entities.iter().find(|entity| entity.kind == kind).unwrap().id;
-    let expected = format!(
-        "_format_version: '3.0'\nservices:\n- name: a\n  id: {}\n  port: 81\n  host: h\n  routes:\n  - name: r\n    \
-         id: {}\n    paths:\n    - /\n",
-        id(Kind::Service),
-        id(Kind::Route)
-    );
+    let text =
+        write(entities, &Preamble::default(), Style { layout: Layout::Nested, format: Format::Yaml, complete: false });
+    let expected = "_format_version: '3.0'\nservices:\n- name: a\n  port: 81\n  host: h\n  routes:\n  - name: r\n    paths:\n    - /\n";
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort_unstable();
         lines
     };
-    assert_eq!(sorted(&text), sorted(&expected));
+    assert_eq!(sorted(&text), sorted(expected));
+}
+
+#[test]
+fn notes_and_tags_of_a_file_are_written_again() {
+    let file = declared(
+        "_format_version: '1.1'\n_comment: 'mine: yes'\n_info: {select_tags: [a]}\nconsumers: [{username: u}]\n",
+    );
+    let preamble = Preamble { comment: file.comment.as_deref(), select_tags: &file.select_tags };
+    let entities = file.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
+    let style = Style { layout: Layout::Nested, format: Format::Yaml, complete: false };
+    let again = declared(&write(entities, &preamble, style));
+    assert_eq!((again.comment, again.select_tags), (file.comment, file.select_tags));
+    assert_eq!(again.format_version, FormatVersion::V3_0);
 }
 
 #[test]
@@ -395,6 +403,7 @@ fn an_entity_whose_owner_is_not_written_is_written_flat() {
     let routes = file.entities.iter().filter(|entity| entity.kind == Kind::Route);
     let text = write(
         routes.map(|entity| (entity.kind, entity.json().unwrap())),
+        &Preamble::default(),
         Style { layout: Layout::Nested, format: Format::Json, complete: true },
     );
     let value: Value = serde_json::from_str(&text).unwrap();
@@ -468,7 +477,7 @@ mod any {
                 format: if yaml { Format::Yaml } else { Format::Json },
                 complete,
             };
-            let written = write(original.entities.iter().map(|entity| (entity.kind, entity.json().unwrap())), style);
+            let written = write(original.entities.iter().map(|entity| (entity.kind, entity.json().unwrap())), &Preamble::default(), style);
             let again = with_cx(|cx| read(&written, Some(style.format), cx));
             prop_assert!(again.is_ok(), "{:?} in {}", again.err(), written);
             prop_assert_eq!(again.map(|file| content(&file)), Ok(content(&original)));

@@ -2,7 +2,8 @@
 //! references, and the order is that of names, so that two dumps of one configuration are the same text.
 
 use super::gather::{endpoint_key, singular};
-use super::{Format, emit};
+use super::node::Node;
+use super::{Format, emit, ids};
 use crate::body::Object;
 use crate::kind::KINDS;
 use crate::schema::{Field, Literal, Schema, Type};
@@ -26,8 +27,17 @@ pub struct Style {
     pub layout: Layout,
     /// YAML or JSON.
     pub format: Format,
-    /// Whether to write what a reader fills in by itself: defaults and times. Ids are always written.
+    /// Whether to write what a reader fills in by itself: defaults, times, and ids that follow from names.
     pub complete: bool,
+}
+
+/// What a file says besides its entities.
+#[derive(Debug, Clone, Default)]
+pub struct Preamble<'a> {
+    /// `_comment`.
+    pub comment: Option<&'a str>,
+    /// decK's `_info.select_tags`.
+    pub select_tags: &'a [String],
 }
 
 /// The order of the lists in a file: what people look for first.
@@ -46,10 +56,16 @@ const ORDER: [Kind; KINDS] = [
 ];
 
 /// Writes a whole configuration, given as the Admin API shows its entities, as a 3.0 file.
-pub fn write(entities: impl IntoIterator<Item = (Kind, Object)>, style: Style) -> String {
+pub fn write(entities: impl IntoIterator<Item = (Kind, Object)>, preamble: &Preamble<'_>, style: Style) -> String {
     let mut writer = Writer::new(entities, style.layout);
     let mut document = Map::new();
     document.insert("_format_version".into(), "3.0".into());
+    if let Some(comment) = preamble.comment {
+        document.insert("_comment".into(), comment.into());
+    }
+    if !preamble.select_tags.is_empty() {
+        document.insert("_info".into(), json!({"select_tags": preamble.select_tags}));
+    }
     for kind in ORDER {
         let list = writer.list(kind, None, style);
         if !list.is_empty() {
@@ -101,27 +117,25 @@ impl Writer {
 
     fn entity(&mut self, kind: Kind, mut entity: Object, below: Option<(Kind, Id)>, style: Style) -> Object {
         let id = id_in(&entity);
-        if below.is_some()
-            && let Some((field, ..)) = owner(kind, &entity)
-        {
-            entity.remove(field);
+        let owner = below.and_then(|_| owner(kind, &entity));
+        if let Some((field, ..)) = owner {
+            entity.shift_remove(field);
         }
         let schema = kind.def().schema;
         prune(schema.fields, &mut entity, style.complete);
-        if !style.complete {
-            entity.remove("created_at");
-            entity.remove("updated_at");
-        }
         if let Some(config) = plugin_schema(kind, &entity)
             && let Some(Value::Object(fields)) = entity.get_mut("config")
         {
             prune(config.fields, fields, style.complete);
             if fields.is_empty() {
-                entity.remove("config");
+                entity.shift_remove("config");
             }
         }
         self.name_references(schema, &mut entity);
         let mut written = name_first(kind, entity);
+        if !style.complete {
+            written = terse(kind, written, id, owner.map(|(field, _, id)| (id, field)));
+        }
         for child in ORDER {
             let list = id.map(|id| self.list(child, Some((kind, id)), style)).unwrap_or_default();
             if !list.is_empty() {
@@ -182,6 +196,20 @@ fn name_first(kind: Kind, mut entity: Object) -> Object {
     }
     ordered.extend(entity);
     ordered
+}
+
+/// Without times, and without an id that follows from names.
+fn terse(kind: Kind, mut entity: Object, id: Option<Id>, parent: Option<ids::Parent<'_>>) -> Object {
+    entity.shift_remove("created_at");
+    entity.shift_remove("updated_at");
+    entity.shift_remove("id");
+    let nameless = Value::Object(entity);
+    let follows = id.is_some() && ids::named(kind, &Node::of(&nameless), parent) == id;
+    let Value::Object(mut entity) = nameless else { return Object::new() };
+    if let Some(id) = id.filter(|_| !follows) {
+        entity.insert("id".into(), id.to_string().into());
+    }
+    entity
 }
 
 fn plugin_schema(kind: Kind, entity: &Object) -> Option<&'static Schema> {
