@@ -11,6 +11,7 @@ pub mod host;
 pub mod log;
 pub mod node_id;
 pub mod notify;
+pub mod process;
 pub mod signals;
 
 pub use exit::{Exit, ExitError};
