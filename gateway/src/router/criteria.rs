@@ -69,8 +69,10 @@ impl HeaderRule {
             None => Ok(HeaderValueRule::Equal(value.to_ascii_lowercase().into())),
             Some(source) => {
                 let source = source.to_ascii_lowercase();
-                regexes::build(&source)
-                    .map_err(|error| RouteError::HeaderRegex { source_text: source.clone(), reason: error.to_string() })?;
+                regexes::build(&source).map_err(|error| RouteError::HeaderRegex {
+                    source_text: source.clone(),
+                    reason: error.to_string(),
+                })?;
                 Ok(HeaderValueRule::Regex(source.into()))
             }
         });

@@ -31,6 +31,12 @@ impl Router {
         Self::default()
     }
 
+    /// Whether there is no route.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.any.is_empty()
+    }
+
     /// Adds a route. One with the same id that is already there must be removed first.
     pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
         route.places(|place| {

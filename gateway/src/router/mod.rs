@@ -20,8 +20,10 @@ mod radix;
 mod rank;
 mod regexes;
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub use index::Router;
 pub use query::{Captures, Match, Query};
-pub use regexes::{REGEXES_HELD_MAX, REGEX_BYTES_MAX};
+pub use regexes::{REGEX_BYTES_MAX, REGEXES_HELD_MAX};
 pub use route::{CompiledRoute, Protocols, RouteError};

@@ -270,3 +270,102 @@ fn group_name(name: &str) -> Option<Box<str>> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     (starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then(|| name.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn is_template(expression: &str) -> bool {
+        Template::parse(expression).is_some()
+    }
+
+    #[test]
+    fn needs_no_engine_for_what_openapi_converters_write() {
+        for expression in [
+            "/flights$",
+            "/flights/(?<number>[^#?/]+)$",
+            "/a/(?P<b>[^/]+)/c/([^\\/]+)/d",
+            "/v1\\.0/[^/]+$",
+            "/a\\-b",
+            "/é/[^/]+",
+            "",
+        ] {
+            assert!(is_template(expression), "{expression}");
+        }
+        for expression in [
+            "/a/[^/]+\\.json",
+            "/a+",
+            "/[^/]+[^/]+",
+            "/(?<a>[^/]+)/(?<a>[^/]+)",
+            "/a|/b",
+            "/(?<1>[^/]+)",
+            "/.",
+            "/$/",
+            "/[^/]+/?",
+        ] {
+            assert!(!is_template(expression), "{expression}");
+        }
+    }
+
+    #[test]
+    fn the_literal_beginning_ends_where_a_match_could_differ() {
+        for (expression, literal) in [
+            ("/api/v1/\\d+", "/api/v1/"),
+            ("/ab?c", "/a"),
+            ("/ab*", "/a"),
+            ("/ab{0,2}", "/a"),
+            ("/a\\.b.c", "/a.b"),
+            ("/a|/b", ""),
+            ("/a(b|c)", ""),
+            ("(?i)/a", ""),
+            ("*a", ""),
+            ("/a/$", "/a/"),
+        ] {
+            assert_eq!(String::from_utf8(literal_prefix(expression)).unwrap(), literal, "{expression}");
+        }
+    }
+
+    /// Pieces of expressions, most of which make templates.
+    fn expressions() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => Just("/".to_owned()),
+            3 => "[ab.é-]".prop_map(|text| text.replace('.', "\\.")),
+            3 => proptest::sample::select(vec![
+                "[^/]+", "[^\\/]+", "[^#?/]+", "([^/]+)", "(?<x>[^/]+)", "(?P<y>[^#?/]+)", "(?<z>[^\\/]+)", "\\/",
+            ]).prop_map(str::to_owned),
+            1 => proptest::sample::select(vec!["$", "+", "?", "*", "|", ".", "(", ")", "[a-z]", "\\d"]).prop_map(str::to_owned),
+        ];
+        (proptest::collection::vec(piece, 0..8), any::<bool>())
+            .prop_map(|(pieces, whole)| pieces.concat() + if whole { "$" } else { "" })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn own_matcher_and_engine_agree(expression in expressions(), paths in proptest::collection::vec("[/ab.#?é\n-]{0,8}", 8)) {
+            let Ok(regex) = regexes::build(&format!("^{expression}")) else {
+                let parsed = PathPattern::parse(&format!("~{expression}"));
+                prop_assert!(parsed.is_err(), "{}", expression);
+                return Ok(());
+            };
+            let pattern = PathPattern::parse(&format!("~{expression}")).unwrap();
+            prop_assert_eq!(pattern.source(), expression.as_str());
+            for path in &paths {
+                let bytes = path.as_bytes();
+                let found = regex.captures(bytes);
+                prop_assert_eq!(pattern.matched(bytes), found.as_ref().map(|found| found[0].len()), "{} {}", expression, path);
+                if found.is_some() {
+                    prop_assert!(bytes.starts_with(pattern.literal()), "{} {}", expression, path);
+                }
+                let groups = found.map(|found| {
+                    regex.capture_names().enumerate().skip(1)
+                        .map(|(n, name)| (name.map(Into::into), found.get(n).map(|m| m.as_bytes())))
+                        .collect::<Vec<_>>()
+                });
+                prop_assert_eq!(pattern.captures(bytes).map(|captures| captures.groups), groups, "{} {}", expression, path);
+            }
+        }
+    }
+}
