@@ -1,0 +1,136 @@
+//! The pure half of a commit: transactions judged one after another against a growing, unpublished view, and the list
+//! of store changes that makes the result durable. No I/O, no clock.
+
+use super::record::{self, Meta};
+use super::{CommitError, Committed, Precondition, Transaction, View};
+use model::{Change, Record};
+use std::collections::BTreeMap;
+use store::Key;
+
+/// The most changes of one transaction.
+pub const TRANSACTION_CHANGES_MAX: usize = 100_000;
+/// The most bytes that the bodies of one transaction may have together.
+pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most deletions remembered; when there are more, the oldest go and [`View::floor`] rises.
+pub const TOMBSTONES_MAX: usize = 100_000;
+
+/// What will be the next view, and what has to be written for it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    view: View,
+    /// By key, so that an entity that changed twice in a batch is written once.
+    writes: BTreeMap<Key, store::Change>,
+    tombstones_max: usize,
+}
+
+impl Draft {
+    /// Starts from a view. `tombstones_max` is [`TOMBSTONES_MAX`] but in tests.
+    pub(super) fn new(view: View, tombstones_max: usize) -> Self {
+        Self { view, writes: BTreeMap::new(), tombstones_max }
+    }
+
+    /// Whether there is anything to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Adds what is known of a node.
+    pub(super) fn note(&mut self, node: model::Id, row: Option<Vec<u8>>) {
+        self.write(record::node(node, row));
+    }
+
+    /// Applies a transaction whole, or leaves the draft as it was.
+    pub(super) fn apply(&mut self, transaction: Transaction) -> Result<Committed, CommitError> {
+        check_bounds(&transaction)?;
+        if let Some(outdated) = transaction.preconditions.iter().find(|precondition| !self.holds(precondition)) {
+            return Err(CommitError::Outdated(*outdated));
+        }
+        let version = self.view.version + 1;
+        let changes = self.effective(transaction.changes, version);
+        if changes.is_empty() {
+            return Ok(Committed { version: self.view.version, changed: 0 });
+        }
+        let catalog = self.view.catalog.apply(&changes).map_err(CommitError::Refused)?;
+        for change in &changes {
+            self.mark(change, version);
+        }
+        self.view.catalog = catalog;
+        self.view.version = version;
+        for (kind, id) in self.view.forget_deletions(self.tombstones_max) {
+            self.write(record::drop_deletion(kind, id));
+        }
+        Ok(Committed { version, changed: changes.len() })
+    }
+
+    /// The finished view, the meta record and the changes for the store.
+    pub(super) fn finish(self) -> (View, Vec<u8>, Vec<store::Change>) {
+        let View { epoch, version, floor, .. } = self.view;
+        let meta = Meta { epoch, version, floor }.encode();
+        (self.view, meta, self.writes.into_values().collect())
+    }
+
+    fn holds(&self, precondition: &Precondition) -> bool {
+        match *precondition {
+            Precondition::Entity(kind, id, version) => {
+                self.view.catalog.get(kind, id).map(|entry| entry.version) == version
+            }
+            Precondition::Head(version) => self.view.version == version,
+        }
+    }
+
+    /// The last change of each entity, without those that change nothing, with version and tag filled in.
+    fn effective(&self, changes: Vec<Change>, version: u64) -> Vec<Change> {
+        let mut last = BTreeMap::new();
+        for change in changes {
+            last.insert(change.key(), change);
+        }
+        last.into_values().filter_map(|change| self.numbered(change, version)).collect()
+    }
+
+    fn numbered(&self, change: Change, version: u64) -> Option<Change> {
+        let (kind, id) = change.key();
+        let current = self.view.catalog.get(kind, id);
+        match change {
+            Change::Put(record) => {
+                let same = current.is_some_and(|entry| entry.body.as_deref() == Some(&*record.body));
+                let tag = Record::tag_of(kind, id, &record.body);
+                (!same).then_some(Change::Put(Record { version, tag, ..record }))
+            }
+            delete @ Change::Delete { .. } => current.is_some().then_some(delete),
+        }
+    }
+
+    fn mark(&mut self, change: &Change, version: u64) {
+        let (kind, id) = change.key();
+        let before = self.view.catalog.get(kind, id).map(|entry| entry.version);
+        match change {
+            Change::Put(record) => {
+                if self.view.mark_changed(version, before, kind, id) {
+                    self.write(record::drop_deletion(kind, id));
+                }
+                self.write(record::put_entity(record));
+            }
+            Change::Delete { .. } => {
+                self.view.mark_deleted(version, before.unwrap_or_default(), kind, id);
+                self.write(record::drop_entity(kind, id));
+                self.write(record::put_deletion(kind, id, version));
+            }
+        }
+    }
+
+    fn write(&mut self, change: store::Change) {
+        self.writes.insert(change.key, change);
+    }
+}
+
+fn check_bounds(transaction: &Transaction) -> Result<(), CommitError> {
+    let changes = transaction.changes.len();
+    if changes > TRANSACTION_CHANGES_MAX {
+        return Err(CommitError::TooManyChanges { changes });
+    }
+    let bytes = transaction.body_bytes();
+    if bytes > TRANSACTION_BYTES_MAX {
+        return Err(CommitError::TooManyBytes { bytes });
+    }
+    Ok(())
+}

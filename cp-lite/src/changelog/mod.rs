@@ -1,0 +1,114 @@
+//! The control plane's memory: every configuration change is one transaction here, gets one version, and is durable
+//! before anyone hears of it.
+//!
+//! The [`Changelog`] trait is the seam: the Admin API writes through it, sync sessions read from it. [`Local`] is the
+//! implementation on this machine's disk: a single committer thread that takes all waiting transactions at once,
+//! judges each against the configuration including those before it, makes them durable with one write to the store
+//! and only then publishes the new [`View`]. Readers hold an immutable view and never wait; nothing here knows what a
+//! node is, so that no node can hold up a write.
+
+mod committer;
+mod draft;
+mod index;
+mod record;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use committer::{Local, OpenError};
+pub use draft::{TOMBSTONES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_CHANGES_MAX};
+pub use view::{BeyondHorizon, Touched, View};
+
+use model::catalog::Conflict;
+use model::{Change, Id, Kind};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The answer to a commit, when it is there.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where configuration is kept, in what order it changed, and who gets to know.
+pub trait Changelog: Send + Sync {
+    /// Applies a transaction whole or not at all. When the future is ready with [`Committed`], the change is durable
+    /// and every later [`Changelog::view`] shows it. Dropping the future does not take the transaction back.
+    fn commit(&self, transaction: Transaction) -> Pending<'_, Result<Committed, CommitError>>;
+
+    /// The newest durable configuration. Immutable: hold it as long as needed.
+    fn view(&self) -> Arc<View>;
+
+    /// Tells the version of the newest view, each time it changes.
+    fn watch(&self) -> watch::Receiver<u64>;
+
+    /// Keeps (or, with `None`, forgets) what is known of a node across restarts. Gives no version and wakes nobody.
+    fn note(&self, node: Id, row: Option<Vec<u8>>) -> Pending<'_, Result<(), CommitError>>;
+
+    /// Why the last commit could not be made durable; `None` when it could.
+    fn failure(&self) -> Option<String>;
+}
+
+/// Changes that become visible together, as one version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// What to put and delete. Versions in records are filled in at commit. Where one entity occurs twice the later
+    /// change counts. At most [`TRANSACTION_CHANGES_MAX`], with bodies of at most [`TRANSACTION_BYTES_MAX`] together.
+    pub changes: Vec<Change>,
+    /// What must still be so for the changes to make sense.
+    pub preconditions: Vec<Precondition>,
+}
+
+impl Transaction {
+    /// The bytes of all bodies together.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.changes.iter().map(|change| if let Change::Put(record) = change { record.body.len() } else { 0 }).sum()
+    }
+}
+
+/// What a transaction relies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    /// The entity was last changed at this version, or does not exist.
+    Entity(Kind, Id, Option<u64>),
+    /// Nothing at all has changed since this version.
+    Head(u64),
+}
+
+/// A transaction that is durable and visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The version it got; the version before it where it changed nothing.
+    pub version: u64,
+    /// How many entities it created, changed or deleted.
+    pub changed: usize,
+}
+
+/// Why a transaction was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The transaction contradicts the configuration: a unique value taken, a reference to nothing.
+    #[error("the change is refused: {}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Refused(Vec<Conflict>),
+    /// What it relied on has changed since.
+    #[error("the configuration has changed meanwhile")]
+    Outdated(Precondition),
+    /// It has more changes than one transaction may have.
+    #[error("a transaction of {changes} changes is over the limit of {TRANSACTION_CHANGES_MAX}")]
+    TooManyChanges {
+        /// How many it has.
+        changes: usize,
+    },
+    /// Its bodies have more bytes than one transaction may have.
+    #[error("a transaction of {bytes} bytes is over the limit of {TRANSACTION_BYTES_MAX}")]
+    TooManyBytes {
+        /// How many they have.
+        bytes: usize,
+    },
+    /// The store could not make it durable; nothing was changed, and it may be tried again.
+    #[error("the store could not write: {0}")]
+    Store(String),
+    /// The changelog is shutting down.
+    #[error("the control plane is shutting down")]
+    Closed,
+}
