@@ -1,10 +1,9 @@
 //! The list of entity kinds. Adding a kind is one file below [`crate::kinds`] and one line here.
 
-use crate::body::BodyError;
+use crate::body::{BodyError, Object};
 use crate::kinds;
 use crate::schema::Schema;
 use crate::Id;
-use serde_json::{Map, Value};
 
 /// A kind of entity. The discriminant is its code on the wire and in the store, and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +33,11 @@ pub enum Kind {
     JwtSecret = 11,
 }
 
+/// Canonical JSON to body bytes.
+pub type ToBody = fn(&Object) -> Result<Vec<u8>, BodyError>;
+/// Body bytes to canonical JSON.
+pub type ToJson = fn(&[u8]) -> Result<Object, BodyError>;
+
 /// Everything that is known of a kind without looking into one of its entities.
 pub struct KindDef {
     /// Which kind.
@@ -51,9 +55,9 @@ pub struct KindDef {
     /// Fields, defaults and checks.
     pub schema: &'static Schema,
     /// Canonical JSON (as [`Schema::check`] returns it, with `id` and timestamps) to body bytes.
-    pub to_body: fn(&Map<String, Value>) -> Result<Vec<u8>, BodyError>,
+    pub to_body: ToBody,
     /// Body bytes to the JSON that the Admin API shows: every field, `null` where unset.
-    pub to_json: fn(&[u8]) -> Result<Map<String, Value>, BodyError>,
+    pub to_json: ToJson,
     /// What indexes need to know of an entity.
     pub facts: fn(&[u8]) -> Result<Facts, BodyError>,
 }

@@ -9,6 +9,8 @@ pub(crate) mod host;
 pub(crate) mod pem;
 pub(crate) mod route;
 pub(crate) mod show;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 pub(crate) mod url;
 mod violations;
@@ -21,6 +23,9 @@ pub use violations::Violations;
 use crate::Id;
 use crate::body::Object;
 use serde_json::Value;
+
+/// Finds what depends on the entity's own content.
+pub type SubschemaOf = fn(&Object) -> Result<Subschema, Violations>;
 
 /// The fields and checks of an entity or of a plugin's configuration.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ pub struct Schema {
     /// What is done to the input before its fields are looked at, such as Kong's shorthand `url`.
     pub prepare: Option<fn(&mut Object, &mut Violations)>,
     /// What depends on the entity's own content. An error ends the check at once.
-    pub subschema: Option<fn(&Object) -> Result<Subschema, Violations>>,
+    pub subschema: Option<SubschemaOf>,
 }
 
 /// What a check needs from outside.

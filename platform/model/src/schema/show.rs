@@ -19,7 +19,7 @@ pub(crate) fn fields(fields: &[Field]) -> Value {
 
 /// Checks as Kong names them; those that are code have no data to show.
 pub(crate) fn checks(checks: &[EntityCheck]) -> Value {
-    checks.iter().filter_map(EntityCheck::to_json).collect()
+    checks.iter().filter_map(EntityCheck::shown).collect()
 }
 
 impl Field {
@@ -120,7 +120,7 @@ impl Rule {
 }
 
 impl EntityCheck {
-    fn to_json(&self) -> Option<Value> {
+    fn shown(&self) -> Option<Value> {
         match self {
             Self::AtLeastOneOf(fields) => Some(json!({"at_least_one_of": fields})),
             Self::MutuallyRequired(fields) => Some(json!({"mutually_required": fields})),

@@ -192,7 +192,7 @@ impl Complaint {
     fn print(&self, depth: usize, out: &mut String) {
         match self {
             Self::Text(text) if depth == 0 => out.push_str(text),
-            Self::Text(text) => out.push_str(&format!("\"{}\"", text.escape_default())),
+            Self::Text(text) => out.push_str(&format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))),
             Self::Elements(_) | Self::Fields(_) => {
                 let indent = "  ".repeat(depth + 1);
                 let lines: Vec<String> = self

@@ -182,7 +182,7 @@ fn foreign(value: &Value) -> Result<Value, Complaint> {
 
 impl Rule {
     /// Holds the rule against a value of the field's type.
-    fn check(&self, value: &Value) -> Result<(), Complaint> {
+    pub(super) fn check(&self, value: &Value) -> Result<(), Complaint> {
         let string = value.as_str().unwrap_or_default();
         match self {
             Self::Null(message) => Err(text(*message)),
