@@ -181,3 +181,82 @@ fn parse(version: &str) -> Option<(u64, u64)> {
     let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Have, KindVersion};
+    use model::Id;
+
+    fn node(software: &str, plugins: &[(&str, Option<&str>)]) -> Hello {
+        let plugin = |(name, version): &(&str, Option<&str>)| PluginVersion {
+            name: (*name).to_owned(),
+            version: version.map(str::to_owned),
+        };
+        Hello {
+            proto_min: 1,
+            proto_max: 1,
+            node: Id(1),
+            hostname: String::new(),
+            software: software.to_owned(),
+            kinds: vec![KindVersion { kind: 1, body: 1 }],
+            plugins: plugins.iter().map(plugin).collect(),
+            labels: Vec::new(),
+            have: Have::default(),
+            incremental: true,
+            codecs: vec![0],
+            heartbeat_s: 0,
+            status: 0,
+        }
+    }
+
+    fn using(kinds: &[u8], plugins: &[(&str, Option<&str>)]) -> InUse {
+        InUse { kinds: kinds.to_vec(), plugins: node("", plugins).plugins }
+    }
+
+    #[test]
+    fn a_node_may_be_older_in_minor_and_differ_in_patch_but_never_newer_or_of_another_major() {
+        let core = |cp, dp| core(cp, dp).map_err(|reason| reason.to_string());
+        assert_eq!(core("1.4.2", "1.4.9"), Ok(()));
+        assert_eq!(core("1.4.2", "1.0.0-rc1"), Ok(()));
+        assert_eq!(core("1.4.0.3", "1.4"), Ok(()));
+        let newer = "data plane version 1.5.0 is incompatible with older control plane version 1.4.2";
+        assert_eq!(core("1.4.2", "1.5.0"), Err(newer.to_owned()));
+        let major = |dp| {
+            Err(format!(
+                "data plane version {dp} is incompatible with control plane version 1.4.2 (1.x.y are accepted)"
+            ))
+        };
+        for dp in ["2.4.2", "0.4.2", "nonsense", "", "1", "1.x"] {
+            assert_eq!(core("1.4.2", dp), major(dp), "{dp}");
+        }
+    }
+
+    #[test]
+    fn only_configured_plugins_matter_and_their_versions_follow_the_same_rule() {
+        let status =
+            |configured, has: &[(&str, Option<&str>)]| status("1.4.0", &using(&[], configured), &node("1.2.0", has));
+        assert_eq!(status(&[], &[]), SyncStatus::Normal);
+        assert_eq!(status(&[("jwt", None)], &[("jwt", None)]), SyncStatus::Normal);
+        assert_eq!(status(&[], &[("jwt", Some("9.0.0"))]), SyncStatus::Normal);
+        assert_eq!(status(&[("jwt", None)], &[("acl", None)]), SyncStatus::PluginSetIncompatible);
+        assert_eq!(status(&[("jwt", None)], &[("jwt", Some("2.0.0"))]), SyncStatus::PluginVersionIncompatible);
+        assert_eq!(status(&[("jwt", None)], &[("jwt", Some("1.5.0"))]), SyncStatus::PluginVersionIncompatible);
+        assert_eq!(status(&[("own", Some("3.2"))], &[("own", Some("3.1"))]), SyncStatus::Normal);
+        assert_eq!(status(&[("own", Some("unversioned"))], &[("own", Some("3.1"))]), SyncStatus::Normal);
+    }
+
+    #[test]
+    fn kinds_matter_once_there_are_entities_of_them() {
+        let node = node("1.4.0", &[]);
+        assert_eq!(status("1.4.0", &using(&[1], &[]), &node), SyncStatus::Normal);
+        assert_eq!(status("1.4.0", &using(&[1, 9], &[]), &node), SyncStatus::KindSetIncompatible);
+        assert_eq!(status("1.3.0", &using(&[], &[]), &node), SyncStatus::KongVersionIncompatible);
+    }
+
+    #[test]
+    fn missing_plugins_are_told_as_kong_tells_them() {
+        let reason = content("1.4.0", &using(&[], &[("jwt", None)]), &node("1.4.0", &[])).unwrap_err();
+        assert_eq!(reason.to_string(), "configured jwt plugin 1.4.0 is missing from data plane");
+    }
+}

@@ -72,6 +72,11 @@ impl Db {
         self.states.get(usize::try_from(version).ok()?)
     }
 
+    /// Deletions below the floor are forgotten, which is why no step from below it is exact.
+    fn is_tombstone_kept(&self, key: Key) -> bool {
+        self.touched.iter().rposition(|keys| keys.contains(&key)).is_some_and(|version| version as u64 > self.floor)
+    }
+
     pub(crate) fn state(&self) -> &Arc<State> {
         self.states.last().unwrap()
     }
@@ -112,9 +117,10 @@ impl Source for Db {
         let later = self.touched.iter().skip(from as usize + 1).flatten();
         for (kind, id) in later.copied().collect::<BTreeSet<_>>() {
             match self.state().get(&(kind, id)) {
-                Some(record) => builder.put(record),
-                None => builder.delete(kind, id),
-            };
+                Some(record) => drop(builder.put(record)),
+                None if self.is_tombstone_kept((kind, id)) => drop(builder.delete(kind, id)),
+                None => {}
+            }
         }
         builder.finish().map(Arc::new)
     }
