@@ -11,7 +11,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use tempfile::TempDir;
+
+/// The user and group without rights, as nearly every Linux numbers them.
+const NOBODY: u32 = 65534;
 
 /// A directory with cluster certificates in it, and the programs to run there.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ impl Lab {
             ("cluster_cert".to_owned(), quoted(&self.path().join("cluster.crt"))),
             ("cluster_cert_key".to_owned(), quoted(&self.path().join("cluster.key"))),
         ];
-        Setup { program: "cp-lite", dir, settings, env: Vec::new() }
+        Setup { program: "cp-lite", dir, settings, env: Vec::new(), as_nobody: false }
     }
 
     /// A data plane that is not started yet.
@@ -78,7 +83,7 @@ impl Lab {
             ("cluster_cert".to_owned(), quoted(&self.path().join("cluster.crt"))),
             ("cluster_cert_key".to_owned(), quoted(&self.path().join("cluster.key"))),
         ];
-        Setup { program: "edge-gateway", dir, settings, env: Vec::new() }
+        Setup { program: "edge-gateway", dir, settings, env: Vec::new(), as_nobody: false }
     }
 }
 
@@ -89,6 +94,7 @@ pub struct Setup {
     dir: PathBuf,
     settings: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    as_nobody: bool,
 }
 
 impl Setup {
@@ -111,6 +117,21 @@ impl Setup {
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it as the user without rights, from a place that this user can reach. Only root can do that.
+    ///
+    /// # Panics
+    /// When the lab's files cannot be opened up.
+    #[must_use]
+    pub fn as_nobody(mut self) -> Self {
+        let lab = self.dir.parent().expect("below the lab").to_owned();
+        for path in [lab.clone(), lab.join("cluster.key")] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        fs::copy(program(self.program), lab.join(self.program)).expect("it is built");
+        self.as_nobody = true;
         self
     }
 
@@ -155,6 +176,10 @@ impl Setup {
         let text: String = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::write(&file, text).expect("the lab is writable");
         let mut command = Command::new(program(self.program));
+        if self.as_nobody {
+            command = Command::new(self.dir.with_file_name(self.program));
+            command.uid(NOBODY).gid(NOBODY);
+        }
         command.args(["run", "-c"]).arg(file).stdin(Stdio::null()).env_remove("NOTIFY_SOCKET");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
@@ -260,7 +285,8 @@ impl Daemon {
     }
 
     /// Its settings with the addresses that it really got, so that a restart is found where it was.
-    fn resettled(&mut self) -> Setup {
+    #[must_use]
+    pub fn resettled(&mut self) -> Setup {
         let mut setup = self.setup.clone();
         let names: &[(&str, &str)] = match setup.program {
             "cp-lite" => &[("admin", "admin_listen"), ("cluster", "cluster_listen")],

@@ -8,5 +8,6 @@ pub mod generate;
 pub mod http;
 pub mod lab;
 pub mod origin;
+pub mod pair;
 pub mod relay;
 pub mod wait;

@@ -1,0 +1,121 @@
+//! The usual picture: an origin, a control plane, and a data plane that follows it over a link that can be broken.
+
+use crate::lab::{Daemon, Lab, Setup};
+use crate::origin::Origin;
+use crate::relay::Relay;
+use crate::wait;
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// One of each.
+#[derive(Debug)]
+pub struct Pair {
+    /// The directory with the certificates.
+    pub lab: Lab,
+    /// The upstream.
+    pub origin: Origin,
+    /// The control plane.
+    pub cp: Daemon,
+    /// The link between control plane and data plane.
+    pub link: Relay,
+    /// The data plane.
+    pub dp: Daemon,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
+impl Pair {
+    /// Starts all of it.
+    #[must_use]
+    pub fn start() -> Self {
+        let lab = Lab::new();
+        let origin = Origin::start("origin");
+        let mut cp = lab.cp("cp").start();
+        let link = Relay::to(cp.address("cluster"));
+        let dp = follower(&lab, "dp", &link).start();
+        Self { lab, origin, cp, link, dp }
+    }
+
+    /// One transaction; returns its version.
+    pub fn apply(&mut self, changes: &[Value]) -> u64 {
+        apply(&mut self.cp, changes)
+    }
+
+    /// Waits until the data plane serves everything that the control plane has.
+    pub fn settle(&mut self) -> u64 {
+        let head = head(&mut self.cp);
+        self.dp.serves_version(head);
+        head
+    }
+
+    /// Waits until the control plane knows that what it has is durable on the data plane.
+    pub fn acknowledged(&mut self) -> u64 {
+        let head = self.settle();
+        wait::until("the durable ack", || (row(&mut self.cp)?["durable_version"].as_u64()? >= head).then_some(()));
+        head
+    }
+
+    /// A service at the origin and a route to it.
+    pub fn route(&mut self, service: &Value, route: &Value) {
+        let mut service = service.clone();
+        service["host"] = json!("127.0.0.1");
+        service["port"] = json!(self.origin.address().port());
+        let service = self.cp.admin_ok("POST", "/services", &service);
+        let mut route = route.clone();
+        route["service"] = json!({ "id": service["id"] });
+        self.cp.admin_ok("POST", "/routes", &route);
+    }
+}
+
+/// A data plane that follows through this link.
+#[must_use]
+pub fn follower(lab: &Lab, name: &str, link: &Relay) -> Setup {
+    lab.dp(name).with_text("cluster_control_plane", link.address())
+}
+
+/// One transaction; returns its version.
+///
+/// # Panics
+/// When it is refused.
+pub fn apply(cp: &mut Daemon, changes: &[Value]) -> u64 {
+    let answer = cp.admin_ok("POST", "/config/apply", &json!({ "changes": changes }));
+    answer["version"].as_u64().unwrap_or_else(|| panic!("no version: {answer}"))
+}
+
+/// A put for [`apply`].
+#[must_use]
+pub fn put(kind: &str, entity: Value) -> Value {
+    json!({ "put": { "kind": kind, "entity": entity } })
+}
+
+/// The control plane's newest version: that of a transaction without changes.
+pub fn head(cp: &mut Daemon) -> u64 {
+    apply(cp, &[])
+}
+
+/// The only node's row in `/clustering/data-planes`.
+pub fn row(cp: &mut Daemon) -> Option<Value> {
+    let list = cp.admin_ok("GET", "/clustering/data-planes", &Value::Null);
+    list["data"].as_array()?.first().cloned()
+}
+
+/// Loads a declarative file with `cp-lite config apply`.
+///
+/// # Panics
+/// When it is refused.
+pub fn load(lab: &Lab, cp: &mut Daemon, declarative: &Value) {
+    let file = lab.path().join(format!("load-{}.json", cp.pid()));
+    std::fs::write(&file, declarative.to_string()).expect("the lab is writable");
+    let admin = format!("http://{}", cp.address("admin"));
+    let output = Command::new(crate::lab::program("cp-lite"))
+        .args(["config", "apply"])
+        .arg(&file)
+        .args(["--admin-url", &admin])
+        .output()
+        .expect("cp-lite is built");
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
