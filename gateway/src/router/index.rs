@@ -41,13 +41,13 @@ impl Router {
     pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
         route.places(|place| {
             let entry = Entry { rank: place.rank, route: Arc::clone(route) };
-            self.change(&place, 1, |node| node.insert(place.literal, entry));
+            self.change(&place, 1, |node| node.insert(place.way, entry));
         });
     }
 
     /// Removes a route that was added. One that was not must not be given.
     pub fn remove(&mut self, route: &CompiledRoute) {
-        route.places(|place| self.change(&place, -1, |node| node.remove(place.literal, place.rank)));
+        route.places(|place| self.change(&place, -1, |node| node.remove(place.way, place.rank)));
     }
 
     /// The route that a request belongs to.
@@ -115,10 +115,16 @@ struct Best<'r, 'q> {
 }
 
 impl<'r> Best<'r, '_> {
-    /// Looks at the entries of a bucket that the path leads past.
+    /// Looks at the entries of a bucket that the path leads to.
     fn search(&mut self, root: Option<&'r Arc<Node>>) {
-        let Some(mut node) = root.map(|root| &**root) else { return };
-        let mut rest = self.request.query.path.as_bytes();
+        if let Some(root) = root {
+            self.descend(root, self.request.query.path.as_bytes());
+        }
+    }
+
+    /// Looks at the entries at and below `node` that `rest` leads to. Recurses once per segment of a template; how many
+    /// ways there are is up to the configuration, not to the request.
+    fn descend(&mut self, mut node: &'r Node, mut rest: &[u8]) {
         let mut way: [Option<&'r Entries>; WAY_MAX] = [None; WAY_MAX];
         let mut slots = way.iter_mut();
         loop {
@@ -128,6 +134,9 @@ impl<'r> Best<'r, '_> {
                     // A path with so many nodes on its way: what does not fit is looked at in its turn.
                     None => self.consider(&node.entries),
                 }
+            }
+            if let Some((behind, after)) = node.step_segment(rest) {
+                self.descend(behind, after);
             }
             match node.step(rest) {
                 Some((child, after)) => (node, rest) = (child, after),
@@ -161,9 +170,11 @@ impl<'r> Best<'r, '_> {
             return None;
         }
         let path = self.request.query.path.as_bytes();
-        match rank.path() {
-            NONE => Some(path.len().min(1)),
-            index => route.path(index as usize)?.matched(path),
+        match (rank.prefix_length(), rank.path()) {
+            (_, NONE) => Some(path.len().min(1)),
+            // The way to the entry was the prefix.
+            (Some(length), _) => Some(length),
+            (None, index) => route.path(index as usize)?.matched(path),
         }
     }
 }

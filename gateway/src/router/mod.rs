@@ -12,6 +12,7 @@
 
 mod criteria;
 mod entries;
+mod few;
 mod host;
 mod index;
 mod pattern;

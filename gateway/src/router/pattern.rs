@@ -3,6 +3,7 @@
 //! ([`super::regexes`]) does the rest. Both agree exactly, which a property test below holds them to.
 
 use super::query::Captures;
+use super::radix::Step;
 use super::regexes;
 use super::route::{PATH_BYTES_MAX, RouteError};
 use std::sync::Arc;
@@ -66,12 +67,12 @@ impl PathPattern {
         }
     }
 
-    /// The bytes that every path it matches begins with; the place in the radix tree.
-    pub(super) fn literal(&self) -> &[u8] {
+    /// The way in the radix tree that every path it matches begins with.
+    pub(super) fn way(&self) -> Vec<Step<'_>> {
         match self {
-            Self::Prefix(prefix) => prefix.as_bytes(),
-            Self::Template(template) => template.literal(),
-            Self::Regex(regex) => &regex.literal,
+            Self::Prefix(prefix) => vec![Step::Literal(prefix.as_bytes())],
+            Self::Template(template) => template.pieces.iter().map(Piece::step).collect(),
+            Self::Regex(regex) => vec![Step::Literal(&regex.literal)],
         }
     }
 
@@ -156,6 +157,17 @@ enum Piece {
     },
 }
 
+impl Piece {
+    /// A segment that ends at `#` or `?` is filed as one that ends at the slash: if a path has these bytes, what follows
+    /// them cannot be the slash that would have to come next, and the matcher has the last word.
+    fn step(&self) -> Step<'_> {
+        match self {
+            Self::Literal(text) => Step::Literal(text.as_bytes()),
+            Self::Segment { .. } => Step::Segment,
+        }
+    }
+}
+
 /// The forms of a segment, and whether only the slash is excluded.
 const SEGMENTS: [(&str, bool); 5] =
     [("[^/]+", true), ("[^\\/]+", true), ("[^#?/]+", false), ("[^#?\\/]+", false), ("[^/#?]+", false)];
@@ -206,13 +218,6 @@ impl Template {
             Piece::Segment { group, .. } => group.as_ref(),
             Piece::Literal(_) => None,
         })
-    }
-
-    fn literal(&self) -> &[u8] {
-        match self.pieces.first() {
-            Some(Piece::Literal(text)) => text.as_bytes(),
-            _ => b"",
-        }
     }
 
     /// How many bytes of `path` it matches; calls `capture` with what each group matches.
@@ -326,6 +331,18 @@ mod tests {
         }
     }
 
+    /// Whether the tree would find what is filed under `way`.
+    fn leads(way: &[Step<'_>], path: &[u8]) -> bool {
+        match way.split_first() {
+            None => true,
+            Some((Step::Literal(literal), way)) => path.strip_prefix(*literal).is_some_and(|rest| leads(way, rest)),
+            Some((Step::Segment, way)) => {
+                let length = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+                length > 0 && leads(way, &path[length..])
+            }
+        }
+    }
+
     /// Pieces of expressions, most of which make templates.
     fn expressions() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
@@ -357,7 +374,7 @@ mod tests {
                 let found = regex.captures(bytes);
                 prop_assert_eq!(pattern.matched(bytes), found.as_ref().map(|found| found[0].len()), "{} {}", expression, path);
                 if found.is_some() {
-                    prop_assert!(bytes.starts_with(pattern.literal()), "{} {}", expression, path);
+                    prop_assert!(leads(&pattern.way(), bytes), "{} {}", expression, path);
                 }
                 let groups = found.map(|found| {
                     regex.capture_names().enumerate().skip(1)

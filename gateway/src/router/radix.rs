@@ -1,90 +1,169 @@
-//! A persistent radix tree over the bytes of paths. A node holds the entries whose literal ends there, so the nodes on a
-//! request's way down are exactly those whose entries its path begins with. A change copies the nodes on its way.
+//! A persistent radix tree over the bytes of paths, with edges that take any one segment. A node holds the entries whose
+//! way ends there, so the nodes that a request's path leads to are those whose entries may match it. A change copies the
+//! nodes on its way.
 
 use super::entries::{Entries, Entry};
 use super::rank::Rank;
 use std::sync::Arc;
 
-/// A node, and the tree below it. The root's label is empty.
+/// One step of the way to where an entry is filed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    /// These bytes.
+    Literal(&'a [u8]),
+    /// One or more bytes up to the next slash or the end.
+    Segment,
+}
+
+/// A node, and the tree below it. The labels of a root and of what a segment leads to are empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Node {
-    /// The bytes between the parent and here; never empty below the root.
-    label: Box<[u8]>,
+    /// The bytes between the parent and here.
+    label: Label,
     pub(super) entries: Entries,
     /// By the first byte of their labels, ascending.
     children: Vec<(u8, Arc<Node>)>,
+    /// Behind any one segment.
+    segment: Option<Arc<Node>>,
 }
 
 impl Node {
     /// Whether nothing is filed here or below.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.children.is_empty()
+        self.entries.is_empty() && self.children.is_empty() && self.segment.is_none()
     }
 
-    /// Files an entry under `literal`.
-    pub(super) fn insert(&mut self, literal: &[u8], entry: Entry) {
-        let Some(first) = literal.first() else { return self.entries.insert(entry) };
+    /// Files an entry at the end of `way`.
+    pub(super) fn insert(&mut self, way: &[Step<'_>], entry: Entry) {
+        match way.split_first() {
+            None => self.entries.insert(entry),
+            Some((Step::Literal(literal), way)) => self.insert_literal(literal, way, entry),
+            Some((Step::Segment, way)) => Arc::make_mut(self.segment.get_or_insert_default()).insert(way, entry),
+        }
+    }
+
+    fn insert_literal(&mut self, literal: &[u8], way: &[Step<'_>], entry: Entry) {
+        let Some(first) = literal.first() else { return self.insert(way, entry) };
         match self.child(*first) {
             Err(at) => {
-                let leaf = Self { label: literal.into(), entries: Entries::One(entry), children: Vec::new() };
+                let mut leaf = Self { label: literal.into(), ..Self::default() };
+                leaf.insert(way, entry);
                 self.children.reserve_exact(1);
                 self.children.insert(at, (*first, Arc::new(leaf)));
             }
             Ok(at) => {
                 let Some((_, child)) = self.children.get_mut(at) else { return };
                 let child = Arc::make_mut(child);
-                let common = child.label.iter().zip(literal).take_while(|(a, b)| a == b).count();
-                if common < child.label.len() {
+                let label = child.label.bytes();
+                let common = label.iter().zip(literal).take_while(|(a, b)| a == b).count();
+                if common < label.len() {
                     child.split(common);
                 }
-                child.insert(literal.get(common..).unwrap_or_default(), entry);
+                child.insert_literal(literal.get(common..).unwrap_or_default(), way, entry);
             }
         }
     }
 
-    /// Removes the entry with `rank` under `literal`. What is not there changes nothing.
-    pub(super) fn remove(&mut self, literal: &[u8], rank: Rank) {
-        let Some(first) = literal.first() else { return self.entries.remove(rank) };
+    /// Removes the entry with `rank` at the end of `way`. What is not there changes nothing.
+    pub(super) fn remove(&mut self, way: &[Step<'_>], rank: Rank) {
+        match way.split_first() {
+            None => self.entries.remove(rank),
+            Some((Step::Literal(literal), way)) => self.remove_literal(literal, way, rank),
+            Some((Step::Segment, way)) => {
+                if let Some(segment) = &mut self.segment {
+                    let node = Arc::make_mut(segment);
+                    node.remove(way, rank);
+                    if node.is_empty() {
+                        self.segment = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn remove_literal(&mut self, literal: &[u8], way: &[Step<'_>], rank: Rank) {
+        let Some(first) = literal.first() else { return self.remove(way, rank) };
         let Ok(at) = self.child(*first) else { return };
         let Some((_, child)) = self.children.get_mut(at) else { return };
-        let Some(rest) = literal.strip_prefix(&*child.label) else { return };
+        let Some(rest) = literal.strip_prefix(child.label.bytes()) else { return };
         let child = Arc::make_mut(child);
-        child.remove(rest, rank);
+        child.remove_literal(rest, way, rank);
         if child.is_empty() {
             self.children.remove(at);
-        } else if child.entries.is_empty() && child.children.len() == 1 {
+        } else if child.entries.is_empty() && child.segment.is_none() && child.children.len() == 1 {
             child.merge();
         }
     }
 
-    /// The child that the way of `path` leads to, and the path below it.
+    /// The child that the bytes of `path` lead to, and the path below it.
     pub(super) fn step<'p>(&self, path: &'p [u8]) -> Option<(&Self, &'p [u8])> {
         let at = self.child(*path.first()?).ok()?;
         let (_, child) = self.children.get(at)?;
-        Some((child, path.strip_prefix(&*child.label)?))
+        Some((child, path.strip_prefix(child.label.bytes())?))
+    }
+
+    /// What is behind the segment that `path` begins with, and the path below it.
+    pub(super) fn step_segment<'p>(&self, path: &'p [u8]) -> Option<(&Self, &'p [u8])> {
+        let node = self.segment.as_deref()?;
+        let length = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+        if length == 0 { None } else { Some((node, path.get(length..)?)) }
     }
 
     fn child(&self, first: u8) -> Result<usize, usize> {
         self.children.binary_search_by_key(&first, |(byte, _)| *byte)
     }
 
-    /// Cuts the label after `at` bytes; entries and children move below the cut.
+    /// Cuts the label after `at` bytes; all that is here moves below the cut.
     fn split(&mut self, at: usize) {
-        let (upper, lower) = self.label.split_at(at);
-        let (upper, lower): (Box<[u8]>, Box<[u8]>) = (upper.into(), lower.into());
-        let Some(first) = lower.first().copied() else { return };
-        let below = Self {
-            label: lower,
-            entries: std::mem::take(&mut self.entries),
-            children: std::mem::take(&mut self.children),
-        };
-        *self = Self { label: upper, entries: Entries::None, children: vec![(first, Arc::new(below))] };
+        let (upper, lower) = self.label.bytes().split_at(at);
+        let (upper, lower) = (Label::from(upper), Label::from(lower));
+        let Some(first) = lower.bytes().first().copied() else { return };
+        let below = Self { label: lower, ..std::mem::take(self) };
+        *self = Self { label: upper, children: vec![(first, Arc::new(below))], ..Self::default() };
     }
 
     /// Takes the place of its only child.
     fn merge(&mut self) {
         let Some((_, child)) = self.children.pop() else { return };
-        let label = [&*self.label, &*child.label].concat().into();
-        *self = Self { label, entries: child.entries.clone(), children: child.children.clone() };
+        let label = Label::from(&*[self.label.bytes(), child.label.bytes()].concat());
+        *self = Self { label, ..Node::clone(&child) };
+    }
+}
+
+/// Longest label that is kept in its node.
+const INLINE_MAX: usize = 22;
+
+/// The bytes of an edge; in the node itself where they are few, which most are.
+#[derive(Debug, Clone)]
+enum Label {
+    Inline(u8, [u8; INLINE_MAX]),
+    Heap(Box<[u8]>),
+}
+
+impl Label {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Label {
+    fn default() -> Self {
+        Self::Inline(0, [0; INLINE_MAX])
+    }
+}
+
+impl From<&[u8]> for Label {
+    fn from(given: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_MAX];
+        match (bytes.get_mut(..given.len()), u8::try_from(given.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(given);
+                Self::Inline(length, bytes)
+            }
+            _ => Self::Heap(given.into()),
+        }
     }
 }

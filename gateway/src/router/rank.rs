@@ -1,6 +1,7 @@
 //! The order in which routes that match the same request win: Kong's 64-bit priority, then the larger id.
 //! (Kong: `get_priority` and `split_routes_and_services_by_path` in kong/router/transform.lua.)
 
+use super::route::PATH_BYTES_MAX;
 use model::Id;
 
 /// Shift of the number of kinds of criteria (3 bits).
@@ -17,6 +18,7 @@ const REGEX: u64 = 1 << 51;
 const REGEX_PRIORITY_SHIFT: u32 = 19;
 /// The bits of a prefix's length.
 const LENGTH_MASK: u64 = (1 << REGEX_PRIORITY_SHIFT) - 1;
+const _: () = assert!(PATH_BYTES_MAX as u64 <= LENGTH_MASK);
 /// The namespace in which Kong derives the ids of the parts of a split route.
 const SPLIT_NAMESPACE: Id = Id(0x7f145bf9_0dce_4f91_98eb_debbce4b9f6b);
 
@@ -72,6 +74,11 @@ pub(super) const NONE: u32 = u32::MAX;
 impl Rank {
     pub(super) fn new(priority: u64, id: Id, path: u32, host: u32) -> Self {
         Self { priority, id: [(id.0 >> 64) as u64, id.0 as u64], path: !path, host: !host }
+    }
+
+    /// The length of the prefix; `None` for a regular expression. No path is so long that bits of it would be missing.
+    pub(super) fn prefix_length(self) -> Option<usize> {
+        (self.priority & REGEX == 0).then_some((self.priority & LENGTH_MASK) as usize)
     }
 
     /// Index of the path in its route, or [`NONE`].

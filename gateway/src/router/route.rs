@@ -3,9 +3,11 @@
 //! [`CompiledRoute::admits`] of those that a request might belong to.
 
 use super::criteria::{HeaderRule, NetRule, OTHER_METHOD, Rare, SniPattern, method_bit};
+use super::few::Few;
 use super::host::{HostKind, HostPattern};
 use super::pattern::PathPattern;
 use super::query::Prepared;
+use super::radix::Step;
 use super::rank::{self, NONE, Rank, Weight};
 use model::Id;
 use model::kinds::Protocol;
@@ -115,8 +117,8 @@ pub struct CompiledRoute {
     pub service: Option<Id>,
     /// Its name, for `Kong-Route-Name`.
     pub name: Option<Box<str>>,
-    hosts: Box<[HostPattern]>,
-    paths: Box<[PathPattern]>,
+    hosts: Few<HostPattern>,
+    paths: Few<PathPattern>,
     rare: Option<Box<Rare>>,
     /// The upper bits of its priority, common to all its paths.
     weight: u64,
@@ -138,8 +140,8 @@ pub(super) struct Place<'a> {
     pub(super) bucket: Option<u128>,
     /// Whether the bucket is one of wildcards.
     pub(super) kind: Option<HostKind>,
-    /// The place in the radix tree.
-    pub(super) literal: &'a [u8],
+    /// The way in the radix tree.
+    pub(super) way: &'a [Step<'a>],
     pub(super) rank: Rank,
 }
 
@@ -149,9 +151,9 @@ impl CompiledRoute {
     /// # Errors
     /// The first criterion that the router cannot serve.
     pub fn compile(route: &Route) -> Result<Self, RouteError> {
-        let hosts: Box<[_]> =
+        let hosts: Few<_> =
             list(route.hosts.as_ref()).iter().map(|host| HostPattern::parse(host)).collect::<Result<_, _>>()?;
-        let paths: Box<[_]> =
+        let paths: Few<_> =
             list(route.paths.as_ref()).iter().map(|path| PathPattern::parse(path)).collect::<Result<_, _>>()?;
         let methods = list(route.methods.as_ref());
         let rare = rare(route)?;
@@ -208,28 +210,28 @@ impl CompiledRoute {
         }
         let fanout = self.hosts.len().saturating_mul(self.paths.len().max(1));
         let by_host = !self.hosts.is_empty() && fanout <= ENTRIES_MAX;
-        self.paths_ranked(|literal, priority, id, path| {
+        self.paths_ranked(|way, priority, id, path| {
             if !by_host {
-                return file(Place { bucket: None, kind: None, literal, rank: Rank::new(priority, id, path, NONE) });
+                return file(Place { bucket: None, kind: None, way, rank: Rank::new(priority, id, path, NONE) });
             }
-            for (index, host) in (0..).zip(&self.hosts) {
+            for (index, host) in (0..).zip(self.hosts.iter()) {
                 let rank = Rank::new(priority, id, path, index);
-                file(Place { bucket: Some(host.key()), kind: Some(host.kind), literal, rank });
+                file(Place { bucket: Some(host.key()), kind: Some(host.kind), way, rank });
             }
         });
     }
 
-    /// Calls `found` with literal, priority, id and index of each path. A route whose paths differ in length or kind
+    /// Calls `found` with way, priority, id and index of each path. A route whose paths differ in length or kind
     /// counts as several with ids of their own, numbered in order of first appearance (Kong:
     /// `split_routes_and_services_by_path`).
-    fn paths_ranked(&self, mut found: impl FnMut(&[u8], u64, Id, u32)) {
+    fn paths_ranked(&self, mut found: impl FnMut(&[Step<'_>], u64, Id, u32)) {
         if self.paths.is_empty() {
-            return found(b"", self.weight, self.id, NONE);
+            return found(&[], self.weight, self.id, NONE);
         }
         // Regular expressions count as length 0, which no prefix has.
         let group_of = |path: &PathPattern| path.prefix_length().unwrap_or(0);
         let mut groups: Vec<(usize, Id)> = Vec::new();
-        for path in &self.paths {
+        for path in self.paths.iter() {
             if !groups.iter().any(|(length, _)| *length == group_of(path)) {
                 groups.push((group_of(path), self.id));
             }
@@ -239,10 +241,10 @@ impl CompiledRoute {
                 *id = rank::split_id(self.id, number);
             }
         }
-        for (index, path) in (0..).zip(&self.paths) {
+        for (index, path) in (0..).zip(self.paths.iter()) {
             let bits = path.prefix_length().map_or_else(|| rank::regex_bits(self.regex_priority), rank::prefix_bits);
             let id = groups.iter().find(|(length, _)| *length == group_of(path)).map_or(self.id, |(_, id)| *id);
-            found(path.literal(), self.weight | bits, id, index);
+            found(&path.way(), self.weight | bits, id, index);
         }
     }
 

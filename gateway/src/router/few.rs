@@ -1,0 +1,34 @@
+//! A list that most often has one element, which then needs no allocation of its own.
+
+use std::ops::Deref;
+
+/// None, one or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Few<T> {
+    One(T),
+    Many(Box<[T]>),
+}
+
+impl<T> Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl<T> FromIterator<T> for Few<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        let mut elements: Vec<T> = elements.into_iter().collect();
+        match (elements.len(), elements.pop()) {
+            (1, Some(one)) => Self::One(one),
+            (_, last) => {
+                elements.extend(last);
+                Self::Many(elements.into())
+            }
+        }
+    }
+}
