@@ -22,7 +22,6 @@ pub use violations::Violations;
 
 use crate::Id;
 use crate::body::Object;
-use serde_json::Value;
 
 /// Finds what depends on the entity's own content.
 pub type SubschemaOf = fn(&Object) -> Result<Subschema, Violations>;
@@ -81,19 +80,21 @@ pub trait CertificateChecks {
     /// The key is the certificate's.
     ///
     /// # Errors
-    /// Why it is not.
+    /// Kong's text is `certificate does not match key`.
     fn pair(&self, certificate: &str, private_key: &str) -> Result<(), String>;
 
     /// The two certificates have keys of different types (RSA and ECDSA).
     ///
     /// # Errors
-    /// Why they do not.
+    /// Kong's text is `certificate and alternative certificate need to have different type (e.g. RSA and ECDSA), the
+    /// provided certificates were both of the same type`.
     fn alternates(&self, certificate: &str, other: &str) -> Result<(), String>;
 
     /// The certificate may sign others and has not expired at `now_s` (seconds since 1970).
     ///
     /// # Errors
-    /// Why not.
+    /// Kong's texts are `certificate expired, "Not After" time is in the past` and `certificate does not appear to be a
+    /// CA because it is missing the "CA" basic constraint`.
     fn authority(&self, certificate: &str, now_s: i64) -> Result<(), String>;
 }
 
@@ -146,15 +147,15 @@ impl Schema {
         let subschema = self.subschema_of(&input)?;
         fill::auto(self.fields, cx, &mut input);
         let walk = walk::Walk { subschema, refuses_vaults: false };
+        let config = subschema.config.zip(self.object_field());
+        let partial = config.and_then(|(schema, field)| walk.config(schema, input.get(field)));
         let (canonical, complaints) = walk.fields(self.fields, input);
         for (name, complaint) in complaints {
             found.put(&name, complaint);
         }
         checks::run(self.checks, cx, &canonical, "", occasion, &mut found);
-        if let Some((config, field)) = subschema.config.zip(self.object_field())
-            && let Some(Value::Object(object)) = canonical.get(field)
-        {
-            checks::run(config.checks, cx, object, &format!("{field}."), occasion, &mut found);
+        if let Some(((schema, field), config)) = config.zip(partial) {
+            checks::run(schema.checks, cx, &config, &format!("{field}."), occasion, &mut found);
         }
         if found.is_empty() { Ok(canonical) } else { Err(found) }
     }

@@ -3,7 +3,7 @@
 use super::{CREATED_AT, ID, TAGS, def};
 use crate::body::{ForeignKey, Object, body, words};
 use crate::kind::Facts;
-use crate::schema::{CheckCx, EntityCheck, Field, Literal, Rule, Schema, Then, Violations, When};
+use crate::schema::{CheckCx, EntityCheck, Field, Literal, Rule, Schema, Then, Violations, When, pem};
 use crate::{Id, Kind};
 use serde_json::Value;
 
@@ -75,7 +75,7 @@ pub static SCHEMA: Schema = Schema {
         Field::foreign("consumer", "consumers").required().cascade(),
         Field::string("key").unique().auto(),
         Field::string("secret").auto(),
-        Field::string("rsa_public_key"),
+        Field::string("rsa_public_key").rules(&[Rule::Text(pem::public_key)]),
         Field::word("algorithm", &[Rule::OneOf(JwtAlgorithm::WORDS)]).default(Literal::Text("HS256")),
         TAGS,
     ],

@@ -123,6 +123,7 @@ pub static SCHEMA: Schema = Schema {
             message: Some("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"),
         },
         EntityCheck::Custom { fields: &["protocols"], check: route::says_which },
+        EntityCheck::Custom { fields: &["headers"], check: route::header_regexes },
     ],
     prepare: None,
     subschema: Some(route::subschema),

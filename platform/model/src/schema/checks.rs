@@ -24,7 +24,7 @@ pub(super) fn run(
             }
             EntityCheck::MutuallyRequired(fields) => {
                 let set = fields.iter().filter(|field| !is_empty(get(entity, field))).count();
-                if set != 0 && set != fields.len() && !fields.iter().any(|field| found.has(field)) {
+                if set != 0 && set != fields.len() && !faulty(found, prefix, fields) {
                     let list = quoted(&prefixed(prefix, fields));
                     found.add_entity(format!("all or none of these fields must be set: {list}"));
                 }
@@ -56,12 +56,17 @@ pub(super) fn run(
                 }
             }
             EntityCheck::Custom { fields, check } => {
-                if !fields.iter().any(|field| found.has(field)) {
+                if !faulty(found, prefix, fields) {
                     check(cx, entity, found);
                 }
             }
         }
     }
+}
+
+/// Whether one of the fields has mistakes of its own.
+fn faulty(found: &Violations, prefix: &str, fields: &[&str]) -> bool {
+    prefixed(prefix, fields).iter().any(|field| found.has(field))
 }
 
 /// The value at a dotted path.

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 const CERTIFICATE: &str = "CERTIFICATE";
+const PUBLIC_KEYS: [&str; 2] = ["PUBLIC KEY", "RSA PUBLIC KEY"];
 const PRIVATE_KEYS: [&str; 3] = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
 /// One or more certificates.
@@ -21,6 +22,12 @@ pub(crate) fn certificate(text: &str) -> Result<(), String> {
 pub(crate) fn private_key(text: &str) -> Result<(), String> {
     let found = PRIVATE_KEYS.iter().any(|label| block(text, label).is_some());
     if found { Ok(()) } else { Err("invalid key: not a PEM private key".to_owned()) }
+}
+
+/// A public key.
+pub(crate) fn public_key(text: &str) -> Result<(), String> {
+    let found = PUBLIC_KEYS.iter().any(|label| block(text, label).is_some());
+    if found { Ok(()) } else { Err("invalid key".to_owned()) }
 }
 
 /// How many certificates there are.

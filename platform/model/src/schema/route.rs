@@ -7,15 +7,23 @@ use crate::body::Object;
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// The most bytes a compiled path regex may take, so that no route can exhaust a data plane.
-const REGEX_BYTES_MAX: usize = 128 * 1024;
+/// The longest regex in bytes. This and the next two are a little tighter than the data plane's own bounds, so that no
+/// data plane has to refuse what was taken here.
+const PATTERN_BYTES_MAX: usize = 8000;
+/// The most bytes a compiled regex may take.
+const PROGRAM_BYTES_MAX: usize = 128 * 1024;
+/// The deepest nesting of groups and repetitions.
+const NEST_MAX: u32 = 48;
 
-/// Compiles the regex of a path (without its `~`). Classes such as `\d` are ASCII's. Not anchored here.
+/// Compiles the regex of a path (without its `~`) or of a header (without its `~*`). Classes such as `\d` are ASCII's. Not anchored here.
 ///
 /// # Errors
 /// Why it does not compile, or that it is too large.
 pub fn path_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_BYTES_MAX).build()
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(regex::Error::CompiledTooBig(PATTERN_BYTES_MAX));
+    }
+    RegexBuilder::new(pattern).unicode(false).size_limit(PROGRAM_BYTES_MAX).nest_limit(NEST_MAX).build()
 }
 
 /// A path of a route: a prefix in normal form, or a regex after `~`.
@@ -95,6 +103,18 @@ pub(crate) fn header_name(name: &str) -> Result<(), String> {
         return Err("cannot contain 'host' header, which must be specified in the 'hosts' attribute".to_owned());
     }
     any_header_name(name)
+}
+
+/// A header's single value after `~*` is a regex, matched in either case.
+pub(crate) fn header_regexes(_: &CheckCx<'_>, route: &Object, found: &mut Violations) {
+    for values in route.get("headers").and_then(Value::as_object).into_iter().flat_map(Object::values) {
+        if let Some([Value::String(value)]) = values.as_array().map(Vec::as_slice)
+            && let Some(pattern) = value.strip_prefix("~*")
+            && let Err(error) = path_regex(pattern)
+        {
+            found.add("headers", format!("invalid regex: '{pattern}' ({})", reason(&error)));
+        }
+    }
 }
 
 const GRPC: Subschema = Subschema {

@@ -1,11 +1,14 @@
-//! What the schemas promise: Kong's defaults, Kong's texts, all mistakes at once, and one canonical form.
+//! What the schemas promise: Kong's texts and all mistakes at once; Kong's defaults, changes, and one canonical form in
+//! the modules below.
 
-use super::{CheckCx, Field, Rule, Type};
+mod changes;
+mod defaults;
+mod properties;
+
+use super::CheckCx;
 use crate::body::Object;
-use crate::kind::ALL;
 use crate::{Id, Kind};
-use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::cell::Cell;
 
 const NOW_MS: i64 = 1_700_000_000_123;
@@ -64,134 +67,6 @@ fn takes(kind: Kind, input: Value) -> Value {
 #[track_caller]
 fn complains(kind: Kind, input: Value, field: &str, text: &str) {
     assert_eq!(check(kind, input).unwrap_err()["fields"][field], text);
-}
-
-#[test]
-fn a_service_gets_kongs_defaults() {
-    let expected = json!({
-        "id": ID, "created_at": 1_700_000_000, "updated_at": 1_700_000_000, "name": null, "retries": 5,
-        "protocol": "http", "host": "example.com", "port": 80, "path": null, "connect_timeout": 60000,
-        "write_timeout": 60000, "read_timeout": 60000, "tags": null, "client_certificate": null, "tls_verify": null,
-        "tls_verify_depth": null, "ca_certificates": null, "enabled": true,
-    });
-    let service = takes(Kind::Service, json!({"host": "example.com"}));
-    assert_eq!(service.to_string(), expected.to_string(), "the order of fields counts too");
-}
-
-#[test]
-fn a_route_gets_kongs_defaults() {
-    let expected = json!({
-        "id": ID, "created_at": 1_700_000_000, "updated_at": 1_700_000_000, "name": null,
-        "protocols": ["http", "https"], "https_redirect_status_code": 426, "strip_path": true,
-        "preserve_host": false, "request_buffering": true, "response_buffering": true, "tags": null, "service": null,
-        "snis": null, "sources": null, "destinations": null, "methods": null, "hosts": null, "paths": ["/"],
-        "headers": null, "regex_priority": 0, "path_handling": "v0",
-    });
-    assert_eq!(takes(Kind::Route, json!({"paths": ["/"]})).to_string(), expected.to_string());
-}
-
-#[test]
-fn an_upstream_gets_kongs_defaults() {
-    let statuses = [200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308];
-    let expected = json!({
-        "id": ID, "created_at": 1_700_000_000, "name": "up", "updated_at": 1_700_000_000,
-        "algorithm": "round-robin", "hash_on": "none", "hash_fallback": "none", "hash_on_header": null,
-        "hash_fallback_header": null, "hash_on_cookie": null, "hash_on_cookie_path": "/", "hash_on_query_arg": null,
-        "hash_fallback_query_arg": null, "hash_on_uri_capture": null, "hash_fallback_uri_capture": null,
-        "slots": 10000,
-        "healthchecks": {
-            "passive": {
-                "unhealthy": {"http_failures": 0, "timeouts": 0, "tcp_failures": 0, "http_statuses": [429, 500, 503]},
-                "healthy": {"successes": 0, "http_statuses": statuses},
-                "type": "http",
-            },
-            "active": {
-                "https_sni": null, "https_verify_certificate": true,
-                "healthy": {"successes": 0, "interval": 0, "http_statuses": [200, 302]},
-                "timeout": 1, "type": "http",
-                "unhealthy": {
-                    "http_failures": 0, "interval": 0,
-                    "http_statuses": [429, 404, 500, 501, 502, 503, 504, 505], "tcp_failures": 0, "timeouts": 0,
-                },
-                "headers": null, "concurrency": 10, "http_path": "/",
-            },
-            "threshold": 0,
-        },
-        "tags": null, "host_header": null, "client_certificate": null, "use_srv_name": false,
-    });
-    assert_eq!(takes(Kind::Upstream, json!({"name": "up"})).to_string(), expected.to_string());
-}
-
-#[test]
-fn the_small_kinds_get_kongs_defaults() {
-    let (s, ms) = (1_700_000_000, 1_700_000_000.123);
-    let other = json!({"id": OTHER});
-    let cases = [
-        (
-            Kind::Consumer,
-            json!({"username": "ann"}),
-            json!({"id": ID, "created_at": s, "updated_at": s, "username": "ann", "custom_id": null, "tags": null}),
-        ),
-        (
-            Kind::Target,
-            json!({"upstream": other, "target": "10.0.0.1"}),
-            json!({"id": ID, "created_at": ms, "updated_at": ms, "upstream": other, "target": "10.0.0.1:8000",
-                   "weight": 100, "tags": null}),
-        ),
-        (
-            Kind::Certificate,
-            json!({"cert": CERT, "key": KEY}),
-            json!({"id": ID, "created_at": s, "updated_at": s, "cert": CERT, "key": KEY, "cert_alt": null,
-                   "key_alt": null, "tags": null}),
-        ),
-        (
-            Kind::Sni,
-            json!({"name": "a.example", "certificate": other}),
-            json!({"id": ID, "name": "a.example", "created_at": s, "updated_at": s, "tags": null, "certificate": other}),
-        ),
-        (
-            Kind::CaCertificate,
-            json!({"cert": CERT}),
-            json!({"id": ID, "created_at": s, "updated_at": s, "cert": CERT, "cert_digest":
-                   "054edec1d0211f624fed0cbca9d4f9400b0e491c43742af2c5b0abebf0c990d8", "tags": null}),
-        ),
-        (
-            Kind::KeyauthCredential,
-            json!({"consumer": other, "key": "k"}),
-            json!({"id": ID, "created_at": s, "consumer": other, "key": "k", "tags": null}),
-        ),
-        (
-            Kind::JwtSecret,
-            json!({"consumer": other, "key": "k", "secret": "x"}),
-            json!({"id": ID, "created_at": s, "consumer": other, "key": "k", "secret": "x", "rsa_public_key": null,
-                   "algorithm": "HS256", "tags": null}),
-        ),
-    ];
-    for (kind, input, expected) in cases {
-        assert_eq!(takes(kind, input).to_string(), expected.to_string());
-    }
-}
-
-#[test]
-fn plugins_get_kongs_defaults() {
-    let protocols = json!(["grpc", "grpcs", "http", "https"]);
-    let configs = json!({
-        "key-auth": {"key_names": ["apikey"], "hide_credentials": false, "anonymous": null, "key_in_header": true,
-                     "key_in_query": true, "key_in_body": false, "run_on_preflight": true, "realm": null},
-        "jwt": {"uri_param_names": ["jwt"], "cookie_names": [], "key_claim_name": "iss", "secret_is_base64": false,
-                "claims_to_verify": null, "anonymous": null, "run_on_preflight": true, "maximum_expiration": 0,
-                "header_names": ["authorization"], "realm": null},
-        "request-termination": {"status_code": 503, "message": null, "content_type": null, "body": null,
-                                "echo": false, "trigger": null},
-    });
-    for (name, config) in object(configs) {
-        let expected = json!({
-            "id": ID, "name": name, "instance_name": null, "created_at": 1_700_000_000, "updated_at": 1_700_000_000,
-            "route": null, "service": null, "consumer": null, "config": config, "protocols": protocols,
-            "enabled": true, "tags": null,
-        });
-        assert_eq!(takes(Kind::Plugin, json!({"name": name})).to_string(), expected.to_string());
-    }
 }
 
 #[test]
@@ -294,6 +169,8 @@ fn types_and_lengths_have_kongs_texts() {
             "https_redirect_status_code",
             "expected one of: 426, 301, 302, 307, 308",
         ),
+        (Kind::Route, json!({"headers": {"x": ["~*a("]}}), "headers", "invalid regex: 'a(' (unclosed group)"),
+        (Kind::JwtSecret, json!({"rsa_public_key": "x"}), "rsa_public_key", "invalid key"),
         (Kind::Upstream, json!({"name": "1.2.3.4"}), "name", "Invalid name; no ip addresses allowed"),
         (Kind::Upstream, json!({"name": "a:1"}), "name", "Invalid name; no port allowed"),
         (Kind::Upstream, json!({"name": "a b"}), "name", "Invalid name; must be a valid hostname"),
@@ -554,6 +431,13 @@ fn plugin_configurations_are_checked() {
         &format!("2 schema violations ({text}; config.claims_to_verify: expected to contain: exp)"),
         json!({"@entity": [text], "config": {"claims_to_verify": "expected to contain: exp"}}),
     );
+    let both = json!({"name": "jwt", "config": {"maximum_expiration": 60, "realm": 1}});
+    let error = check(Kind::Plugin, both).unwrap_err();
+    assert_eq!(error["fields"]["config"], json!({"realm": "expected a string"}), "no claims at all are fine for Kong");
+    let both = json!({"name": "jwt", "config": {"maximum_expiration": 60, "claims_to_verify": [], "realm": 1}});
+    let error = check(Kind::Plugin, both).unwrap_err();
+    let config = json!({"claims_to_verify": "expected to contain: exp", "realm": "expected a string"});
+    assert_eq!(error["fields"]["config"], config, "checks between fields are told beside those of fields");
     let vault = json!({"name": "request-termination", "config": {"message": "{vault://env/m}"}});
     let error = check(Kind::Plugin, vault).unwrap_err();
     assert_eq!(error["fields"]["config"]["message"], "vault references are not supported yet: {vault://env/m}");
@@ -621,54 +505,6 @@ fn numbers_are_shown_as_kong_shows_them() {
 }
 
 #[test]
-fn a_change_keeps_the_rest_and_moves_updated_at() {
-    let mut service = takes(Kind::Service, json!({"host": "h", "name": "s", "tags": ["a"]}));
-    service["created_at"] = json!(5);
-    service["updated_at"] = json!(5);
-    let mut expected = service.clone();
-    expected["port"] = json!(81);
-    expected["tags"] = json!(["b"]);
-    expected["updated_at"] = json!(1_700_000_000);
-    assert_eq!(merge(Kind::Service, &service, json!({"port": 81, "tags": ["b"]})), Ok(expected));
-}
-
-#[test]
-fn a_change_merges_records_deeply_and_replaces_lists() {
-    let upstream = takes(Kind::Upstream, json!({"name": "up", "healthchecks": {"active": {"http_path": "/up"}}}));
-    let changed =
-        merge(Kind::Upstream, &upstream, json!({"healthchecks": {"active": {"healthy": {"http_statuses": [204]}}}}))
-            .unwrap();
-    assert_eq!(changed["healthchecks"]["active"]["http_path"], "/up");
-    assert_eq!(changed["healthchecks"]["active"]["healthy"]["http_statuses"], json!([204]));
-    assert_eq!(changed["healthchecks"]["active"]["healthy"]["interval"], 0);
-
-    let plugin = takes(Kind::Plugin, json!({"name": "key-auth", "config": {"key_names": ["a", "b"], "realm": "r"}}));
-    let changed = merge(Kind::Plugin, &plugin, json!({"config": {"key_names": ["c"]}})).unwrap();
-    assert_eq!((&changed["config"]["key_names"], &changed["config"]["realm"]), (&json!(["c"]), &json!("r")));
-}
-
-#[test]
-fn null_in_a_change_unsets_what_may_be_unset() {
-    let service = takes(Kind::Service, json!({"host": "h", "name": "s", "retries": 7}));
-    let changed = merge(Kind::Service, &service, json!({"name": null, "retries": null})).unwrap();
-    assert_eq!((&changed["name"], &changed["retries"]), (&Value::Null, &Value::Null));
-    let error = merge(Kind::Service, &service, json!({"host": null, "port": null, "x": 1})).unwrap_err();
-    let expected = json!({"host": "required field missing", "port": "required field missing", "x": "unknown field"});
-    assert_eq!(error["fields"], expected);
-}
-
-#[test]
-fn a_change_may_use_the_url_shorthand() {
-    let service = takes(Kind::Service, json!({"host": "h", "path": "/old"}));
-    let changed = merge(Kind::Service, &service, json!({"url": "https://b.example:8443/new"})).unwrap();
-    assert_eq!(
-        json!([changed["protocol"], changed["host"], changed["port"], changed["path"]]),
-        json!(["https", "b.example", 8443, "/new"])
-    );
-    assert!(merge(Kind::Service, &service, json!({"url": 5})).is_err());
-}
-
-#[test]
 fn schemas_are_shown_as_kong_shows_them() {
     let schema = Kind::Route.def().schema.to_json();
     let find = |name: &str| {
@@ -693,129 +529,4 @@ fn schemas_are_shown_as_kong_shows_them() {
         config["fields"][0],
         json!({"key_names": {"type": "array", "elements": {"type": "string"}, "required": true, "default": ["apikey"]}})
     );
-}
-
-/// Texts of every shape that some field wants; fields draw from those that satisfy their rules.
-const TEXTS: &[&str] = &[
-    "a",
-    "Ab-9",
-    "GET",
-    "example.com",
-    "*.example.com",
-    "10.0.0.1",
-    "10.0.0.0/8",
-    "/",
-    "/a/b",
-    "~/x/(?<n>[^/]+)",
-    "x-header",
-    "{vault://env/x}",
-    "é",
-    "a b",
-    "key=1",
-    CERT,
-    KEY,
-    OTHER,
-    "a.example:80",
-];
-
-/// Any value that the field's own rules take, and now and then one that they do not.
-fn values(field: Field) -> BoxedStrategy<Value> {
-    let fits = move |value: &Value| field.rules.iter().all(|rule| rule.check(value).is_ok());
-    let words = field.rules.iter().find_map(|rule| match rule {
-        Rule::OneOf(words) => Some(*words),
-        _ => None,
-    });
-    let (low, high) = field
-        .rules
-        .iter()
-        .find_map(|rule| match rule {
-            Rule::Between(low, high) => Some((*low, *high)),
-            Rule::OneOfInts(ints) => Some((ints[0], ints[0])),
-            _ => None,
-        })
-        .unwrap_or((1, 1 << 40));
-    let good = match field.ty {
-        Type::String => {
-            let texts: Vec<Value> = words.unwrap_or(TEXTS).iter().map(|text| json!(text)).filter(fits).collect();
-            if texts.is_empty() { Just(Value::Null).boxed() } else { prop::sample::select(texts).boxed() }
-        }
-        Type::Integer => (low..=high).prop_map(Value::from).boxed(),
-        Type::Number => (low * 4..=high * 4).prop_map(|quarters| json!(quarters as f64 / 4.0)).boxed(),
-        Type::Boolean => any::<bool>().prop_map(Value::from).boxed(),
-        Type::Array(element) | Type::Set(element) => {
-            prop::collection::vec(values(*element), 0..3).prop_map(Value::from).boxed()
-        }
-        Type::Map(key, element) => prop::collection::vec((values(*key), values(*element)), 0..3)
-            .prop_map(|pairs| {
-                let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value)));
-                Value::Object(pairs.collect())
-            })
-            .boxed(),
-        Type::Record(fields) => entities(fields).prop_map(Value::Object).boxed(),
-        Type::Foreign(_) => any::<u128>().prop_map(|id| json!({"id": Id(id)})).boxed(),
-        Type::Object => Just(json!({})).boxed(),
-    };
-    let nonsense = prop_oneof![Just(json!(-7)), Just(json!("\u{0}")), Just(json!([null])), Just(json!({"x": 1}))];
-    prop_oneof![60 => good, 1 => nonsense].boxed()
-}
-
-/// Objects with some of the fields, some of them null.
-fn entities(fields: &'static [Field]) -> BoxedStrategy<Object> {
-    let mut strategy = Just(Map::new()).boxed();
-    for field in fields {
-        let given = if field.required && field.default.to_value().is_none() { 30 } else { 2 };
-        let value = prop_oneof![3 => Just(None), 1 => Just(Some(Value::Null)), given => values(*field).prop_map(Some)];
-        strategy = (strategy, value)
-            .prop_map(|(mut object, value)| {
-                object.extend(value.map(|value| (field.name.to_owned(), value)));
-                object
-            })
-            .boxed();
-    }
-    strategy
-}
-
-/// Some entity of some kind; plugins get a name that exists more often than not.
-fn any_entity() -> BoxedStrategy<(Kind, Object)> {
-    let kinds = prop::sample::select(ALL.map(|def| def.kind).to_vec());
-    let names = prop::sample::select(vec!["key-auth", "jwt", "request-termination"]);
-    (kinds, names)
-        .prop_flat_map(|(kind, name)| {
-            entities(kind.def().schema.fields).prop_map(move |mut entity| {
-                if kind == Kind::Plugin {
-                    entity.insert("name".to_owned(), json!(name));
-                }
-                (kind, entity)
-            })
-        })
-        .boxed()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn a_canonical_entity_checks_to_itself_and_survives_its_body((kind, entity) in any_entity()) {
-        let def = kind.def();
-        let Ok(canonical) = with_cx(|cx| def.schema.check(cx, entity)) else { return Ok(()) };
-        let names: Vec<_> = canonical.keys().map(String::as_str).collect();
-        let fields: Vec<_> = def.schema.fields.iter().map(|field| field.name).collect();
-        prop_assert_eq!(names, fields);
-        prop_assert_eq!(with_cx(|cx| def.schema.check(cx, canonical.clone())), Ok(canonical.clone()));
-        prop_assert_eq!(with_cx(|cx| def.schema.merge(cx, &canonical, Object::new())), Ok(canonical.clone()));
-        let body = (def.to_body)(&canonical).unwrap();
-        let shown = (def.to_json)(&body).unwrap();
-        prop_assert_eq!(Value::Object(shown).to_string(), Value::Object(canonical).to_string());
-        prop_assert!((def.facts)(&body).is_ok());
-    }
-
-    #[test]
-    fn refused_entities_say_why((kind, entity) in any_entity()) {
-        if let Err(violations) = with_cx(|cx| kind.def().schema.check(cx, entity)) {
-            prop_assert!(!violations.is_empty());
-            prop_assert!(!violations.flatten().is_empty());
-            let message = violations.message();
-            prop_assert!(message.starts_with("schema violation (") || message.contains(" schema violations ("));
-        }
-    }
 }

@@ -36,8 +36,8 @@ pub(crate) fn path(path: &str) -> Result<(), String> {
 
 /// Every `%` is followed by two hex digits.
 pub(crate) fn percent_encoding(text: &str) -> Result<(), String> {
-    for (place, _) in text.match_indices('%') {
-        let digits: String = text[place..].chars().skip(1).take(2).collect();
+    for (place, _) in text.chars().enumerate().filter(|(_, c)| *c == '%') {
+        let digits: String = text.chars().skip(place + 1).take(2).collect();
         if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(format!("invalid url-encoded value: '%{digits}'"));
         }

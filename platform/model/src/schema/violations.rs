@@ -62,10 +62,18 @@ impl Violations {
         self.fields.entry(field.to_owned()).or_insert(complaint);
     }
 
-    /// Whether a top-level field has mistakes.
+    /// Whether there are mistakes in the field; `path` is dotted.
     #[must_use]
-    pub fn has(&self, field: &str) -> bool {
-        self.fields.contains_key(field)
+    pub fn has(&self, path: &str) -> bool {
+        let mut names = path.split('.');
+        let mut found = names.next().and_then(|name| self.fields.get(name));
+        for name in names {
+            found = match found {
+                Some(Complaint::Fields(inner)) => inner.get(name),
+                _ => return found.is_some(),
+            };
+        }
+        found.is_some()
     }
 
     /// Moves everything below a field, as a plugin's violations below `config`. Mistakes between fields stay on top.

@@ -2,7 +2,7 @@
 
 use super::fill::number;
 use super::violations::Complaint;
-use super::{Field, Rule, Subschema, Type};
+use super::{Field, Rule, Schema, Subschema, Type};
 use crate::Id;
 use crate::body::{Number, Object};
 use serde_json::Value;
@@ -45,6 +45,19 @@ impl Walk {
         (output, complaints)
     }
 
+    /// A configuration with what is faulty in it `null`, for the checks between its fields. Nothing if there are none.
+    pub(super) fn config(self, schema: &Schema, input: Option<&Value>) -> Option<Object> {
+        if schema.checks.is_empty() {
+            return None;
+        }
+        let input = input.map_or_else(|| Some(Object::new()), |value| object(value.clone()))?;
+        Some(self.in_config().fields(schema.fields, input).0)
+    }
+
+    fn in_config(self) -> Self {
+        Self { subschema: Subschema::default(), refuses_vaults: true }
+    }
+
     fn value(self, field: &Field, value: Value) -> Result<Value, Complaint> {
         if value.is_null() {
             return if field.required { Err(text(REQUIRED)) } else { Ok(Value::Null) };
@@ -78,9 +91,7 @@ impl Walk {
             Type::Record(fields) => self.record(fields, value),
             Type::Foreign(_) => foreign(&value),
             Type::Object => match self.subschema.config {
-                Some(schema) => {
-                    Self { subschema: Subschema::default(), refuses_vaults: true }.record(schema.fields, value)
-                }
+                Some(schema) => self.in_config().record(schema.fields, value),
                 None => object(value).map(Value::Object).ok_or_else(|| text("expected a record")),
             },
         }
