@@ -5,4 +5,5 @@
 
 pub mod admin;
 pub mod changelog;
+pub mod commands;
 pub mod fleet;

@@ -91,6 +91,8 @@ pub struct Entity {
     pub kind: Kind,
     /// Its id: the file's, or derived from its name and place as Kong does.
     pub id: Id,
+    /// The fields that the file left open and that were made up (Kong: `auto`): `id`, `created_at`, a credential's `key`.
+    pub made: Vec<&'static str>,
     /// Postcard, see [`crate::body`].
     pub body: Arc<[u8]>,
 }

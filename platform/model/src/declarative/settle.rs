@@ -45,6 +45,7 @@ struct Settler<'a, 'd, 't> {
 impl Settler<'_, '_, '_> {
     fn settle(&mut self, place: usize, draft: &Draft<'_, '_>) -> Option<Entity> {
         let input = self.input(draft)?;
+        let made = made(draft, &input);
         let checked = match draft.kind.def().schema.check(self.cx, input) {
             Ok(checked) => checked,
             Err(violations) => {
@@ -58,7 +59,7 @@ impl Settler<'_, '_, '_> {
         let body = (draft.kind.def().to_body)(&checked);
         let body = body.map_err(|error| self.complain(draft, "", &error.to_string())).ok()?;
         self.claim(place, draft, &body)?;
-        Some(Entity { kind: draft.kind, id: draft.id, body: body.into() })
+        Some(Entity { kind: draft.kind, id: draft.id, made, body: body.into() })
     }
 
     /// What the schema gets to check: the fields of the file, without what only files have, with what it implies.
@@ -259,6 +260,23 @@ impl Settler<'_, '_, '_> {
     fn complain_at(&mut self, draft: &Draft<'_, '_>, field: &Field<'_>, path: &str, message: &str) {
         self.found.add(field.at, &draft.label, path, message);
     }
+}
+
+/// The fields that are made up for this input, the id among them unless the file has one.
+fn made(draft: &Draft<'_, '_>, input: &Object) -> Vec<&'static str> {
+    let open = |name: &str| match name {
+        "id" => draft.node.get("id").is_none(),
+        name => input.get(name).is_none_or(Value::is_null),
+    };
+    draft
+        .kind
+        .def()
+        .schema
+        .fields
+        .iter()
+        .filter(|field| field.auto && open(field.name))
+        .map(|field| field.name)
+        .collect()
 }
 
 /// The reason, and which ones are meant: `consumer groups are not supported: 'gold'`.

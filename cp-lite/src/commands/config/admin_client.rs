@@ -1,0 +1,204 @@
+//! A client of the Admin API: the whole configuration of one version, and the transaction that changes it.
+
+use super::failed;
+use super::plan::Plan;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use model::Kind;
+use model::body::Object;
+use model::kind;
+use os::exit::{Exit, ExitError};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long one request may take, the connection included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most bytes of one answer: a page of a thousand entities of full size.
+const ANSWER_BYTES_MAX: usize = 320 * 1024 * 1024;
+
+/// Entities per page: the most that the Admin API gives.
+const PAGE_SIZE: usize = 1000;
+
+/// The most pages of one collection.
+const PAGES_MAX: usize = 10_000;
+
+/// How often the configuration is read again because it changed between two pages.
+const READS_MAX: usize = 5;
+
+/// An Admin API at an address.
+pub(super) struct AdminClient {
+    authority: String,
+    path: String,
+}
+
+/// A configuration: all of it of one version.
+pub(super) struct Configuration {
+    pub(super) version: u64,
+    /// Parents before what refers to them.
+    pub(super) entities: Vec<(Kind, Object)>,
+}
+
+/// What became of a plan.
+pub(super) enum Applied {
+    /// It is this version now.
+    Version(u64),
+    /// It was made for a configuration that is no longer current; nothing was applied.
+    Outdated,
+}
+
+impl AdminClient {
+    pub(super) fn new(url: &str) -> Result<Self, ExitError> {
+        let uri: Uri = url.parse().map_err(|_| ExitError::usage(format!("not a URL: {url}")))?;
+        let Some(authority) = uri.authority().filter(|_| uri.scheme_str() == Some("http")) else {
+            return Err(ExitError::usage(format!("expected a URL such as http://127.0.0.1:8001, not {url}")));
+        };
+        let path = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { authority: authority.to_string(), path })
+    }
+
+    /// Everything that the control plane holds.
+    pub(super) async fn configuration(&self) -> Result<Configuration, ExitError> {
+        for _ in 0..READS_MAX {
+            let version = self.version().await?;
+            let mut entities = Vec::new();
+            for def in kind::ALL {
+                self.collection(def.kind, def.admin_path, &mut entities).await?;
+            }
+            if self.version().await? == version {
+                return Ok(Configuration { version: version.1, entities });
+            }
+        }
+        Err(ExitError::new(Exit::Unavailable, "the configuration keeps changing while it is read"))
+    }
+
+    /// Sends a plan that was made for this version.
+    pub(super) async fn apply(&self, plan: &Plan, version: u64) -> Result<Applied, ExitError> {
+        let (status, answer) = self.request(Method::POST, "/config/apply", Some(plan.request(version))).await?;
+        match status {
+            StatusCode::OK => {
+                let version = answer.get("version").and_then(Value::as_u64);
+                version.map(Applied::Version).ok_or_else(|| self.odd("no version in the answer"))
+            }
+            StatusCode::CONFLICT if answer.get("errors").is_none() => Ok(Applied::Outdated),
+            _ => Err(failed(refusal(plan, &answer))),
+        }
+    }
+
+    /// Epoch and version of the configuration now.
+    async fn version(&self) -> Result<(Value, u64), ExitError> {
+        let status = self.get("/status").await?;
+        let configuration = status.get("configuration").unwrap_or(&Value::Null);
+        let version = configuration.get("version").and_then(Value::as_u64);
+        let version = version.ok_or_else(|| self.odd("is it a control plane of ours? Its /status has no version"))?;
+        Ok((configuration.get("epoch").cloned().unwrap_or_default(), version))
+    }
+
+    async fn collection(&self, kind: Kind, path: &str, into: &mut Vec<(Kind, Object)>) -> Result<(), ExitError> {
+        let mut next = format!("/{path}?size={PAGE_SIZE}");
+        for _ in 0..PAGES_MAX {
+            let mut page = self.get(&next).await?;
+            let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) else {
+                return Err(self.odd(&format!("/{path} is no list")));
+            };
+            for entity in data {
+                let Value::Object(mut entity) = entity else {
+                    return Err(self.odd(&format!("/{path} is no list of entities")));
+                };
+                if kind == Kind::Certificate {
+                    // Kong's pseudo-field: server names are entities of their own.
+                    entity.shift_remove("snis");
+                }
+                into.push((kind, entity));
+            }
+            match page.get("next").and_then(Value::as_str) {
+                Some(more) => next = more.to_owned(),
+                None => return Ok(()),
+            }
+        }
+        Err(self.odd(&format!("/{path} has no end")))
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, ExitError> {
+        match self.request(Method::GET, path, None).await? {
+            (StatusCode::OK, answer) => Ok(answer),
+            (status, answer) => Err(self.odd(&format!("{path} answers {status}: {}", message_of(&answer)))),
+        }
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value), ExitError> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let exchange = self.exchange(method, path, Bytes::from(body));
+        let (status, bytes) = match timeout(REQUEST_TIMEOUT, exchange).await {
+            Ok(exchanged) => exchanged.map_err(|error| self.unavailable(&error))?,
+            Err(_) => return Err(self.unavailable(&format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))),
+        };
+        let answer =
+            serde_json::from_slice(&bytes).map_err(|_| self.odd(&format!("{path} answers {status}, not in JSON")))?;
+        Ok((status, answer))
+    }
+
+    /// One request on a connection of its own.
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+        let address = if self.authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
+            self.authority.clone()
+        } else {
+            format!("{}:80", self.authority)
+        };
+        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.path))
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let driver = Driver(tokio::spawn(connection));
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        drop(driver);
+        Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+    }
+
+    fn unavailable(&self, reason: &str) -> ExitError {
+        ExitError::new(Exit::Unavailable, format!("Admin API at http://{}: {reason}", self.authority))
+    }
+
+    fn odd(&self, reason: &str) -> ExitError {
+        failed(format!("Admin API at http://{}: {reason}", self.authority))
+    }
+}
+
+/// The task that moves a connection's bytes; it ends with the exchange.
+struct Driver(JoinHandle<hyper::Result<()>>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the control plane has against a plan, a line for each of its reasons.
+fn refusal(plan: &Plan, answer: &Value) -> String {
+    let mut text = format!("refused: {}", message_of(answer));
+    for error in answer.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        let index = error.get("change").and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+        let step = index.and_then(|index| plan.steps.get(index));
+        let name = step.map(super::changes::name).unwrap_or_default();
+        text.push_str(&format!("\n{name}: {}", message_of(error.get("error").unwrap_or(error))));
+    }
+    text
+}
+
+fn message_of(answer: &Value) -> String {
+    answer.get("message").and_then(Value::as_str).map_or_else(|| answer.to_string(), str::to_owned)
+}

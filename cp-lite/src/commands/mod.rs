@@ -1,0 +1,3 @@
+//! The commands of `cp-lite`, each a function from its arguments to what it prints.
+
+pub mod config;
