@@ -4,6 +4,7 @@
 //! case-insensitive), a deliberate difference.
 
 use super::route::RouteError;
+use super::short::Short;
 
 /// Longest host in bytes, port not included: a DNS name has at most 253. A request with a longer one meets no route
 /// that names hosts.
@@ -25,7 +26,7 @@ pub(super) enum HostKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostPattern {
     /// Lower case, without the asterisk and the port.
-    pub(super) text: Box<str>,
+    pub(super) text: Short,
     /// The port that is required too.
     pub(super) port: Option<u16>,
     pub(super) kind: HostKind,
@@ -52,12 +53,12 @@ impl HostPattern {
         if !edge || text.contains('*') || text.len() > HOST_BYTES_MAX {
             return Err(invalid());
         }
-        Ok(Self { text: text.to_ascii_lowercase().into(), port, kind })
+        Ok(Self { text: text.to_ascii_lowercase().as_bytes().into(), port, kind })
     }
 
     /// Whether a request's host (folded) and port meet it.
     pub(super) fn admits(&self, host: &[u8], port: u32) -> bool {
-        let text = self.text.as_bytes();
+        let text = self.text.bytes();
         self.port.is_none_or(|wanted| u32::from(wanted) == port)
             && match self.kind {
                 HostKind::Exact => host == text,
@@ -68,7 +69,7 @@ impl HostPattern {
 
     /// The bucket it is filed in.
     pub(super) fn key(&self) -> u128 {
-        bucket_key(self.kind, self.text.as_bytes())
+        bucket_key(self.kind, self.text.bytes())
     }
 }
 
@@ -133,7 +134,11 @@ mod tests {
             ("a.*:443", "a.", Some(443), HostKind::Prefix),
             ("[::1]:80", "[::1]:80", None, HostKind::Exact),
         ] {
-            assert_eq!(HostPattern::parse(given).unwrap(), HostPattern { text: text.into(), port, kind }, "{given}");
+            assert_eq!(
+                HostPattern::parse(given).unwrap(),
+                HostPattern { text: text.as_bytes().into(), port, kind },
+                "{given}"
+            );
         }
     }
 

@@ -41,13 +41,13 @@ impl Router {
     pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
         route.places(|place| {
             let entry = Entry { rank: place.rank, route: Arc::clone(route) };
-            self.change(&place, 1, |node| node.insert(place.way, entry));
+            self.change(&place, 1, |node| node.insert_from_root(place.way, entry));
         });
     }
 
     /// Removes a route that was added. One that was not must not be given.
     pub fn remove(&mut self, route: &CompiledRoute) {
-        route.places(|place| self.change(&place, -1, |node| node.remove(place.way, place.rank)));
+        route.places(|place| self.change(&place, -1, |node| node.remove_from_root(place.way, place.rank)));
     }
 
     /// The route that a request belongs to.
@@ -117,8 +117,9 @@ struct Best<'r, 'q> {
 impl<'r> Best<'r, '_> {
     /// Looks at the entries of a bucket that the path leads to.
     fn search(&mut self, root: Option<&'r Arc<Node>>) {
-        if let Some(root) = root {
-            self.descend(root, self.request.query.path.as_bytes());
+        if let Some((root, rest)) = root.and_then(|root| Some((root, root.enter(self.request.query.path.as_bytes())?)))
+        {
+            self.descend(root, rest);
         }
     }
 

@@ -21,6 +21,7 @@ mod radix;
 mod rank;
 mod regexes;
 mod route;
+mod short;
 #[cfg(test)]
 mod tests;
 

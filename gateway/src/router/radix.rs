@@ -4,6 +4,7 @@
 
 use super::entries::{Entries, Entry};
 use super::rank::Rank;
+use super::short::Short;
 use std::sync::Arc;
 
 /// One step of the way to where an entry is filed.
@@ -15,11 +16,11 @@ pub(super) enum Step<'a> {
     Segment,
 }
 
-/// A node, and the tree below it. The labels of a root and of what a segment leads to are empty.
+/// A node, and the tree below it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Node {
-    /// The bytes between the parent and here.
-    label: Label,
+    /// The bytes between the parent and here. A root may have some too; what a segment leads to has none.
+    label: Short,
     pub(super) entries: Entries,
     /// By the first byte of their labels, ascending.
     children: Vec<(u8, Arc<Node>)>,
@@ -33,8 +34,28 @@ impl Node {
         self.entries.is_empty() && self.children.is_empty() && self.segment.is_none()
     }
 
-    /// Files an entry at the end of `way`.
-    pub(super) fn insert(&mut self, way: &[Step<'_>], entry: Entry) {
+    /// Files an entry at the end of `way` below the root that this is.
+    pub(super) fn insert_from_root(&mut self, way: &[Step<'_>], entry: Entry) {
+        let (literal, way) = first_literal(way);
+        if self.is_empty() {
+            self.label = literal.into();
+        }
+        self.insert_labelled(literal, way, entry);
+    }
+
+    /// Removes the entry with `rank` at the end of `way` below the root that this is. What is not there changes nothing.
+    pub(super) fn remove_from_root(&mut self, way: &[Step<'_>], rank: Rank) {
+        let (literal, way) = first_literal(way);
+        self.remove_labelled(literal, way, rank);
+    }
+
+    /// What of `path` is below the root that this is.
+    pub(super) fn enter<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        path.strip_prefix(self.label.bytes())
+    }
+
+    /// Files an entry at the end of `way` below here.
+    fn insert(&mut self, way: &[Step<'_>], entry: Entry) {
         match way.split_first() {
             None => self.entries.insert(entry),
             Some((Step::Literal(literal), way)) => self.insert_literal(literal, way, entry),
@@ -52,20 +73,25 @@ impl Node {
                 self.children.insert(at, (*first, Arc::new(leaf)));
             }
             Ok(at) => {
-                let Some((_, child)) = self.children.get_mut(at) else { return };
-                let child = Arc::make_mut(child);
-                let label = child.label.bytes();
-                let common = label.iter().zip(literal).take_while(|(a, b)| a == b).count();
-                if common < label.len() {
-                    child.split(common);
+                if let Some((_, child)) = self.children.get_mut(at) {
+                    Arc::make_mut(child).insert_labelled(literal, way, entry);
                 }
-                child.insert_literal(literal.get(common..).unwrap_or_default(), way, entry);
             }
         }
     }
 
-    /// Removes the entry with `rank` at the end of `way`. What is not there changes nothing.
-    pub(super) fn remove(&mut self, way: &[Step<'_>], rank: Rank) {
+    /// As [`Self::insert_literal`], with a literal that counts from the parent.
+    fn insert_labelled(&mut self, literal: &[u8], way: &[Step<'_>], entry: Entry) {
+        let label = self.label.bytes();
+        let common = label.iter().zip(literal).take_while(|(a, b)| a == b).count();
+        if common < label.len() {
+            self.split(common);
+        }
+        self.insert_literal(literal.get(common..).unwrap_or_default(), way, entry);
+    }
+
+    /// Removes the entry with `rank` at the end of `way` below here.
+    fn remove(&mut self, way: &[Step<'_>], rank: Rank) {
         match way.split_first() {
             None => self.entries.remove(rank),
             Some((Step::Literal(literal), way)) => self.remove_literal(literal, way, rank),
@@ -85,13 +111,19 @@ impl Node {
         let Some(first) = literal.first() else { return self.remove(way, rank) };
         let Ok(at) = self.child(*first) else { return };
         let Some((_, child)) = self.children.get_mut(at) else { return };
-        let Some(rest) = literal.strip_prefix(child.label.bytes()) else { return };
         let child = Arc::make_mut(child);
-        child.remove_literal(rest, way, rank);
+        child.remove_labelled(literal, way, rank);
         if child.is_empty() {
             self.children.remove(at);
-        } else if child.entries.is_empty() && child.segment.is_none() && child.children.len() == 1 {
-            child.merge();
+        }
+    }
+
+    /// As [`Self::remove_literal`], with a literal that counts from the parent.
+    fn remove_labelled(&mut self, literal: &[u8], way: &[Step<'_>], rank: Rank) {
+        let Some(rest) = literal.strip_prefix(self.label.bytes()) else { return };
+        self.remove_literal(rest, way, rank);
+        if self.entries.is_empty() && self.segment.is_none() && self.children.len() == 1 {
+            self.merge();
         }
     }
 
@@ -99,7 +131,7 @@ impl Node {
     pub(super) fn step<'p>(&self, path: &'p [u8]) -> Option<(&Self, &'p [u8])> {
         let at = self.child(*path.first()?).ok()?;
         let (_, child) = self.children.get(at)?;
-        Some((child, path.strip_prefix(child.label.bytes())?))
+        Some((child, child.enter(path)?))
     }
 
     /// What is behind the segment that `path` begins with, and the path below it.
@@ -116,7 +148,7 @@ impl Node {
     /// Cuts the label after `at` bytes; all that is here moves below the cut.
     fn split(&mut self, at: usize) {
         let (upper, lower) = self.label.bytes().split_at(at);
-        let (upper, lower) = (Label::from(upper), Label::from(lower));
+        let (upper, lower) = (Short::from(upper), Short::from(lower));
         let Some(first) = lower.bytes().first().copied() else { return };
         let below = Self { label: lower, ..std::mem::take(self) };
         *self = Self { label: upper, children: vec![(first, Arc::new(below))], ..Self::default() };
@@ -125,45 +157,15 @@ impl Node {
     /// Takes the place of its only child.
     fn merge(&mut self) {
         let Some((_, child)) = self.children.pop() else { return };
-        let label = Label::from(&*[self.label.bytes(), child.label.bytes()].concat());
+        let label = Short::from(&*[self.label.bytes(), child.label.bytes()].concat());
         *self = Self { label, ..Node::clone(&child) };
     }
 }
 
-/// Longest label that is kept in its node.
-const INLINE_MAX: usize = 22;
-
-/// The bytes of an edge; in the node itself where they are few, which most are.
-#[derive(Debug, Clone)]
-enum Label {
-    Inline(u8, [u8; INLINE_MAX]),
-    Heap(Box<[u8]>),
-}
-
-impl Label {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Inline(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Self::Heap(bytes) => bytes,
-        }
-    }
-}
-
-impl Default for Label {
-    fn default() -> Self {
-        Self::Inline(0, [0; INLINE_MAX])
-    }
-}
-
-impl From<&[u8]> for Label {
-    fn from(given: &[u8]) -> Self {
-        let mut bytes = [0; INLINE_MAX];
-        match (bytes.get_mut(..given.len()), u8::try_from(given.len())) {
-            (Some(room), Ok(length)) => {
-                room.copy_from_slice(given);
-                Self::Inline(length, bytes)
-            }
-            _ => Self::Heap(given.into()),
-        }
+/// The literal that a way begins with, if it does, and the rest of it.
+fn first_literal<'a, 'w>(way: &'w [Step<'a>]) -> (&'a [u8], &'w [Step<'a>]) {
+    match way.split_first() {
+        Some((Step::Literal(literal), rest)) => (literal, rest),
+        _ => (&[], way),
     }
 }
