@@ -2,7 +2,7 @@
 //! that prints and exits.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// An exit code. Numbers above 1 are those of `sysexits.h`, which service managers and scripts know.
@@ -84,6 +84,30 @@ impl fmt::Display for ExitError {
 }
 
 impl std::error::Error for ExitError {}
+
+/// Prints on standard output. A reader that went away (`| head`) is not our trouble.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Ends `main`: what a command has to say goes to standard output, or the error to standard error. Mistakes in
+/// settings begin with their place, for editors to jump to; other errors begin with the program's name.
+pub fn finish(program: &str, outcome: Result<String, ExitError>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(ExitError { exit, message }) => {
+            let prefix = if exit == Exit::Config { String::new() } else { format!("{program}: ") };
+            if !message.is_empty() {
+                let _ = writeln!(io::stderr(), "{prefix}{message}");
+            }
+            exit.into()
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -23,9 +23,25 @@ pub struct Authorities {
 }
 
 impl Authorities {
+    /// Trusts nobody.
+    pub fn none() -> Authorities {
+        Authorities { anchors: Vec::new(), digests: Vec::new() }
+    }
+
+    /// Whether it trusts nobody.
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// Trusts these as well.
+    pub fn merge(&mut self, mut more: Authorities) {
+        self.anchors.append(&mut more.anchors);
+        self.digests.append(&mut more.digests);
+    }
+
     /// All certificates of this material; every one must be usable.
     pub fn load(material: &Material) -> Result<Authorities, PkiError> {
-        let mut authorities = Authorities { anchors: Vec::new(), digests: Vec::new() };
+        let mut authorities = Authorities::none();
         for certificate in material.certificates()? {
             authorities
                 .add(&certificate)
@@ -36,11 +52,9 @@ impl Authorities {
 
     /// Those of several PEM texts, such as `ca_certificates` entities.
     pub fn from_pems<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Authorities, PkiError> {
-        let mut all = Authorities { anchors: Vec::new(), digests: Vec::new() };
+        let mut all = Authorities::none();
         for pem in pems {
-            let mut one = Authorities::load(&Material::text("CA certificate", pem))?;
-            all.anchors.append(&mut one.anchors);
-            all.digests.append(&mut one.digests);
+            all.merge(Authorities::load(&Material::text("CA certificate", pem))?);
         }
         Ok(all)
     }
@@ -51,7 +65,7 @@ impl Authorities {
             let Ok(certificates) = Material::load(bundle).and_then(|material| material.certificates()) else {
                 continue;
             };
-            let mut authorities = Authorities { anchors: Vec::new(), digests: Vec::new() };
+            let mut authorities = Authorities::none();
             for certificate in &certificates {
                 let _ = authorities.add(certificate);
             }

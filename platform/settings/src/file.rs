@@ -58,11 +58,6 @@ fn parse(text: &str, path: &Path, keys: &'static [Key]) -> Said {
             Err(why) => said.mistakes.push(Mistake::new(at(value.span()), format!("{}: {why}", key.name))),
         }
     }
-    // The parser orders by name; people read from top to bottom.
-    said.mistakes.sort_by_key(|mistake| match mistake.origin {
-        Origin::File { at, .. } => at,
-        _ => None,
-    });
     said
 }
 

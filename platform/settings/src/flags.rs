@@ -1,10 +1,12 @@
 //! The command line: one table of commands and options, read with `lexopt`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
 use crate::key::Key;
+use crate::layers::Sources;
 use crate::{help, nearest};
 
 /// A program as its user meets it.
@@ -119,6 +121,26 @@ impl Program {
                     line.word(word)?;
                 }
             }
+        }
+    }
+
+    /// Where the settings of a command come from: the file is the option `config`, else the program's own, which may
+    /// be absent. `environment` and `credentials` are the process's.
+    pub fn sources(
+        &self,
+        typed: &Typed,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        credentials: Option<PathBuf>,
+    ) -> Sources {
+        let file = typed.value("config");
+        Sources {
+            keys: self.keys,
+            prefix: self.prefix,
+            file: file.unwrap_or(self.file).into(),
+            file_required: file.is_some(),
+            credentials,
+            environment: environment.into_iter().collect(),
+            flags: typed.settings.clone(),
         }
     }
 

@@ -148,7 +148,7 @@ impl Merged {
                     (Some(key), None) => {
                         self.mistakes.push(Mistake::new(origin(), format!("{}: not UTF-8", key.name)));
                     }
-                    (None, _) if ours => {
+                    (None, _) if ours && !is_of_kubernetes(name) => {
                         let keys: Vec<String> = self.keys.iter().map(|key| key.name.to_ascii_uppercase()).collect();
                         let hint = nearest::nearest(name, keys.iter().map(String::as_str))
                             .map_or_else(String::new, |meant| format!("; did you mean \"{prefix}_{meant}\"?"));
@@ -175,4 +175,10 @@ impl Merged {
             Err(why) => self.mistakes.push(Mistake::new(origin, format!("{}: {why}", key.name))),
         }
     }
+}
+
+/// Kubernetes describes a service called `cp-lite` to every pod beside it as `CP_LITE_PORT`, `CP_LITE_SERVICE_HOST`
+/// and so on; nobody wrote those by mistake.
+fn is_of_kubernetes(name: &str) -> bool {
+    name == "PORT" || ["PORT_", "SERVICE_HOST", "SERVICE_PORT"].iter().any(|prefix| name.starts_with(prefix))
 }

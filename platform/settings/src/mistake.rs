@@ -49,6 +49,17 @@ pub struct Mistake {
 }
 
 impl Mistake {
+    /// People read files from top to bottom, then think of where else something was said.
+    pub(crate) fn order(&self) -> impl Ord + use<> {
+        match &self.origin {
+            Origin::File { path, at } => (0, Some((path.clone(), *at))),
+            Origin::Credential(_) => (1, None),
+            Origin::Environment(_) => (2, None),
+            Origin::Flag(_) => (3, None),
+            Origin::Default => (4, None),
+        }
+    }
+
     pub(crate) fn new(origin: Origin, message: impl Into<String>) -> Mistake {
         Mistake { origin, message: message.into(), unreadable: None }
     }

@@ -81,7 +81,12 @@ impl Settings {
 
     /// All mistakes, if any.
     pub fn finish(&self) -> Result<(), Mistakes> {
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes.clone())) }
+        if self.mistakes.is_empty() {
+            return Ok(());
+        }
+        let mut mistakes = self.mistakes.clone();
+        mistakes.sort_by_key(Mistake::order);
+        Err(Mistakes(mistakes))
     }
 
     /// The merged result as TOML, each value with the place that it came from. Secrets are not shown.

@@ -56,6 +56,8 @@ fn each_layer_lies_over_the_one_before_and_is_remembered() {
         ("KONG_CLUSTER_MTLS", "shared"),
         ("KONG_PURGE_DELAY", "64"),
         ("KONG_DATABASE", "off"),
+        ("EDGE_GATEWAY_PORT_8007_TCP", "tcp://10.0.0.1:8007"),
+        ("EDGE_GATEWAY_SERVICE_HOST", "10.0.0.1"),
         ("PREFIX", "/nobody"),
     ];
     let settings = read(&file, &environment, &[("purge_delay", "65")]);

@@ -1,0 +1,129 @@
+//! The table of this program's settings: names and defaults are Kong's wherever Kong has the idea.
+
+use settings::{Key, Kind};
+
+/// How many workers may be asked for.
+pub(super) const WORKERS_MAX: u64 = 256;
+/// The longest time that can be set, in seconds: a year.
+const SECONDS_MAX: u64 = 31_536_000;
+
+/// Every setting of `edge-gateway`, in the order of help.
+pub const KEYS: &[Key] = &[
+    Key::new("prefix", Kind::Text, "/var/lib/edge-gateway", "Directory of this node's state: its id and its store."),
+    Key::new(
+        "proxy_listen",
+        Kind::List,
+        "0.0.0.0:8000, 0.0.0.0:8443 ssl",
+        "Addresses where clients connect, ADDRESS:PORT, with \"ssl\" after it for TLS, or off. A client whose TLS name \
+         no certificate fits gets a self-signed one that is made at start.",
+    ),
+    Key::new(
+        "status_listen",
+        Kind::List,
+        "127.0.0.1:8007",
+        "Addresses of the read-only Status API, ADDRESS:PORT, or off.",
+    ),
+    Key::unset(
+        "cluster_control_plane",
+        Kind::List,
+        "Control planes, HOST:PORT, tried in this order. Unset: this node serves what its store or \
+         declarative_config holds.",
+    ),
+    Key::new(
+        "cluster_mtls",
+        Kind::Choice(&["shared", "pki"]),
+        "shared",
+        "How this node and its control plane trust each other: both hold the same certificate (shared), or each has \
+         one that cluster_ca_cert issued (pki).",
+    ),
+    Key::unset("cluster_cert", Kind::Text, "The cluster certificate: a path, PEM text or base64 of it.").secret(),
+    Key::unset("cluster_cert_key", Kind::Text, "The key of cluster_cert: a path, PEM text or base64 of it.").secret(),
+    Key::unset(
+        "cluster_ca_cert",
+        Kind::Text,
+        "The issuers that cluster_mtls = \"pki\" trusts: a path, PEM text or base64 of it. Unset: those of the \
+         operating system.",
+    ),
+    Key::unset(
+        "cluster_server_name",
+        Kind::Text,
+        "The name that the control plane's certificate must have with cluster_mtls = \"pki\". Unset: the host of \
+         cluster_control_plane.",
+    ),
+    Key::unset("cluster_dp_labels", Kind::List, "Labels of this node, KEY:VALUE, shown by the control plane."),
+    Key::new(
+        "incremental_sync",
+        Kind::Flag,
+        "on",
+        "Whether changes travel alone. Off: every change brings the whole configuration.",
+    ),
+    Key::unset(
+        "declarative_config",
+        Kind::Text,
+        "A declarative file (JSON or YAML) to serve while the store holds nothing that a control plane sent.",
+    ),
+    Key::new(
+        "allow_debug_header",
+        Kind::Flag,
+        "off",
+        "Whether a request with Kong-Debug: 1 is told its route and service in the answer's headers.",
+    ),
+    Key::new(
+        "headers",
+        Kind::List,
+        "server_tokens, latency_tokens, X-Kong-Request-Id",
+        "Headers that answers get: server_tokens, latency_tokens, X-Kong-Upstream-Status, X-Kong-Request-Id, single \
+         names of these groups, or off.",
+    ),
+    Key::new(
+        "headers_upstream",
+        Kind::List,
+        "X-Kong-Request-Id",
+        "Headers that upstreams get: X-Kong-Request-Id or off.",
+    ),
+    Key::unset(
+        "trusted_ips",
+        Kind::List,
+        "Addresses and networks (CIDR) of peers whose X-Forwarded-* headers and real_ip_header are believed.",
+    ),
+    Key::new("real_ip_header", Kind::Text, "X-Real-IP", "The header in which a trusted peer names its client."),
+    Key::new(
+        "real_ip_recursive",
+        Kind::Flag,
+        "off",
+        "Whether trusted addresses in real_ip_header are skipped from the right.",
+    ),
+    Key::new(
+        "lua_ssl_trusted_certificate",
+        Kind::List,
+        "system",
+        "Issuers that services with tls_verify and without ca_certificates trust: paths, or system for those of the \
+         operating system.",
+    ),
+    Key::new(
+        "upstream_keepalive_pool_size",
+        Kind::Number { min: 0, max: 65_536 },
+        "512",
+        "Idle connections kept per worker and upstream address; 0 keeps none.",
+    ),
+    Key::new(
+        "upstream_keepalive_max_requests",
+        Kind::Number { min: 0, max: u32::MAX as u64 },
+        "10000",
+        "Requests over one upstream connection before it is closed; 0 is no bound.",
+    ),
+    Key::new(
+        "upstream_keepalive_idle_timeout",
+        Kind::Number { min: 0, max: SECONDS_MAX },
+        "60",
+        "Seconds that an idle upstream connection is kept; 0 is no bound.",
+    ),
+    Key::new(
+        "nginx_worker_processes",
+        Kind::Text,
+        "auto",
+        "How many workers serve clients: a number, or auto for one per processor.",
+    ),
+    Key::new("proxy_access_log", Kind::Text, "off", "Where requests are logged: a path, /dev/stdout, or off."),
+    Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
+];
