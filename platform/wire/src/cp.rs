@@ -7,6 +7,29 @@
 //!                     └refuse─▶ Closed
 //! ```
 //!
+//! A task that holds a session (`started` is an instant, times are milliseconds since then; `view()` is the newest view):
+//!
+//! ```text
+//! loop {
+//!     let actions = select! {                                                  // in this order
+//!         _ = stop                             => session.bye(ByeReason::Shutdown, ""),
+//!         bytes = read(), if unsent is small   => session.received(&bytes, now(), &*view()),
+//!         _ = head.changed()                   => session.head_changed(&*view()),
+//!         () = sleep_until(session.timer())    => session.tick(now()),
+//!         () = ready(), if unsent is empty and drained() may have more => session.drained(),
+//!     };
+//!     let mut queue = VecDeque::from(actions);
+//!     while let Some(action) = queue.pop_front() { match action {
+//!         Send(bytes)   => unsent.push(bytes), or write_all(bytes) within a deadline,
+//!         Joined(hello) => queue.extend(if may(hello) { session.admit(&*view()) } else { session.refuse(why, seconds, text) }),
+//!         Report(report)=> fleet table,
+//!         Close(why)    => flush, close, return why,
+//!     } }
+//! }
+//! ```
+//!
+//! `drained` may have more after any other call, until it answers with nothing.
+//!
 //! What is sent comes from a [`Source`]: one view of the configuration, passed as an argument each time. A session holds
 //! no configuration; beside a full sync (a chunk of it at a time) it holds a few hundred bytes.
 

@@ -7,6 +7,34 @@
 //!                                   └─FULL_BEGIN─▶ Full ─FULL_END─▶ Staged ─applied/rejected─▶ Idle
 //! ```
 //!
+//! A task that holds a session (`started` is an instant, times are milliseconds since then):
+//!
+//! ```text
+//! let mut actions = session.connected(have, status, now());
+//! loop {
+//!     let mut queue = VecDeque::from(actions);
+//!     while let Some(action) = queue.pop_front() { match action {
+//!         Send(bytes)                      => write_all(bytes) within a deadline,
+//!         Welcomed(_) | Head(_)            => status,
+//!         Stage(delta)                     => match apply(delta).await {              // compile, commit, swap
+//!             Ok(durable) => { if durable { queue.extend(session.durable(delta.to, now())) }
+//!                              queue.extend(session.applied(delta.to, now())) }
+//!             Err(why)    => queue.extend(session.rejected(why, now())),
+//!         },
+//!         FullBegin { epoch, begin }       => full = Some(open the other generation),
+//!         FullChunk { entities, bytes }    => if full is open { write; queue.extend(session.full_processed(bytes, now())) }
+//!                                             on failure: drop full; queue.extend(session.rejected(why, now())),
+//!         FullComplete { epoch, begin }    => if full is open { as Stage, with begin.version and begin.root },
+//!         Close(why)                       => return why,
+//!     } }
+//!     actions = select! {
+//!         bytes = read()                   => session.received(&bytes, now()),
+//!         () = sleep_until(session.timer())=> session.tick(now()),
+//!         _ = stop                         => session.bye(ByeReason::Shutdown, "", now()),
+//!     };
+//! }
+//! ```
+//!
 //! Three rules for the caller. Do the actions in order. Finish (apply or reject) what was staged before `connected` is
 //! called again. After [`Action::Close`], or when the connection breaks, drop a full sync that is not complete, and
 //! wait with growing, jittered patience before the next connection.
@@ -16,7 +44,10 @@ use crate::delta::{Assembler, Delta, Entity};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::Receiver;
-use crate::limits::{ANSWER_MS_MAX, FULL_WINDOW_BYTES, GREETING_MS_MAX, HEARTBEAT_S, WANT_MAX, clip};
+use crate::limits::{
+    ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, FULL_WINDOW_BYTES, GREETING_MS_MAX, HEARTBEAT_S, WANT_MAX,
+    clip,
+};
 use crate::message::{
     Ack, Bye, ByeReason, CODEC_RAW, FullBegin, FullData, FullEnd, Have, Hello, KindVersion, Message, Mode, Nack,
     NackCode, PluginVersion, Pong, RefuseReason, Type, Want, Welcome,
@@ -185,6 +216,10 @@ pub struct Session {
     sent: u64,
     /// When a PING was sent that is not answered.
     ping: Option<u64>,
+    /// Full syncs refused in a row, over all connections.
+    refusals: u32,
+    /// Not before this time is another full sync let in: one that is refused over and over must not fill the link.
+    full_from: u64,
 }
 
 impl Session {
@@ -201,6 +236,8 @@ impl Session {
             heard: 0,
             sent: 0,
             ping: None,
+            refusals: 0,
+            full_from: 0,
         };
         session.hello(0).check()?;
         Ok(session)
@@ -218,7 +255,8 @@ impl Session {
         matches!(&self.state, State::Live(Live { work: Work::Staged { .. }, .. }))
     }
 
-    /// A connection was made. `status` holds the bits of [`Hello::status`]. Forgets an earlier connection.
+    /// A connection was made. `status` holds the bits of [`Hello::status`]. Forgets an earlier connection, but not how
+    /// long to let a full sync wait, so `now` is of one clock for all connections of a session.
     pub fn connected(&mut self, have: Have, status: u32, now: u64) -> Vec<Action> {
         self.have = Have { durable: have.durable.min(have.applied), ..have };
         self.decoder = Decoder::new();
@@ -269,7 +307,7 @@ impl Session {
         out
     }
 
-    /// The staged version is live.
+    /// The staged version is live. Any other version is not this session's business, and nothing happens.
     pub fn applied(&mut self, version: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         let State::Live(live) = &mut self.state else { return out };
@@ -278,6 +316,7 @@ impl Session {
             return out;
         }
         live.work = Work::Idle;
+        self.refusals = 0;
         let kept = if full && live.epoch != self.have.epoch { 0 } else { self.have.durable.min(version) };
         self.have.durable = if durable { version } else { kept };
         (self.have.epoch, self.have.applied, self.have.root) = (live.epoch, version, root);
@@ -308,14 +347,19 @@ impl Session {
     pub fn rejected(&mut self, rejection: Rejection, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         let State::Live(live) = &mut self.state else { return out };
-        let version = match &live.work {
-            Work::Staged { version, .. } => *version,
+        let (version, full) = match &live.work {
+            Work::Staged { version, full, .. } => (*version, *full),
             Work::Full(receiver) => {
                 live.skipped = Some(receiver.begin().transfer);
-                receiver.begin().version
+                (receiver.begin().version, true)
             }
             Work::Idle | Work::Receiving(_) => return out,
         };
+        if full {
+            let pause = FULL_PAUSE_MS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(FULL_PAUSE_MS_MAX);
+            self.full_from = now.saturating_add(pause.min(FULL_PAUSE_MS_MAX));
+            self.refusals = self.refusals.saturating_add(1);
+        }
         live.work = Work::Idle;
         let Rejection { code, entity, path, message } = rejection;
         let kept = self.have.applied;
@@ -358,17 +402,36 @@ impl Session {
         match &self.state {
             State::Closed => None,
             State::Greeting { until } => Some(*until),
-            State::Live(live) => match self.ping {
-                Some(at) => Some(at.saturating_add(ANSWER_MS_MAX)),
-                None => (live.heartbeat_ms > 0).then(|| self.sent.saturating_add(live.heartbeat_ms)),
-            },
+            State::Live(live) => self.full_timer(live).into_iter().chain(self.link_timer(live)).min(),
+        }
+    }
+
+    /// When the answer to a PING is due, or else the next PING.
+    fn link_timer(&self, live: &Live) -> Option<u64> {
+        match self.ping {
+            Some(at) => Some(at.saturating_add(ANSWER_MS_MAX)),
+            None => (live.heartbeat_ms > 0).then(|| self.sent.saturating_add(live.heartbeat_ms)),
+        }
+    }
+
+    /// When a full sync that is waiting may start.
+    fn full_timer(&self, live: &Live) -> Option<u64> {
+        match &live.work {
+            Work::Full(receiver) if !receiver.started() => Some(self.full_from),
+            _ => None,
         }
     }
 
     /// Time has passed. May be called at any time; does something only when [`Session::timer`] is over.
     pub fn tick(&mut self, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
-        if self.timer().is_none_or(|at| now < at) {
+        self.grant(now, &mut out);
+        let over = match &self.state {
+            State::Closed => None,
+            State::Greeting { until } => Some(*until),
+            State::Live(live) => self.link_timer(live),
+        };
+        if over.is_none_or(|at| now < at) {
             return out;
         }
         if matches!(self.state, State::Live(_)) && self.ping.is_none() {
@@ -521,6 +584,9 @@ impl Session {
 
     fn grant(&mut self, now: u64, out: &mut Vec<Action>) {
         let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state else { return };
+        if !receiver.started() && now < self.full_from {
+            return;
+        }
         if let Some(get) = receiver.grant() {
             self.send(&Message::FullGet(get), now, out);
         }

@@ -189,12 +189,17 @@ impl Receiver {
 
     /// The grant to send now, if it is worth a frame: at the start, and whenever half the window has been used.
     pub(crate) fn grant(&mut self) -> Option<FullGet> {
-        let until = (self.offset + self.window).saturating_sub(self.unprocessed);
-        if until < self.granted + (self.window / 2).max(1) {
+        let until = self.offset.saturating_add(self.window).saturating_sub(self.unprocessed);
+        if until < self.granted.saturating_add((self.window / 2).max(1)) {
             return None;
         }
         self.granted = until;
         Some(FullGet { transfer: self.begin.transfer, offset: self.offset, until })
+    }
+
+    /// Whether the first grant has been given.
+    pub(crate) fn started(&self) -> bool {
+        self.granted > 0
     }
 
     /// The caller is done with so many bytes.

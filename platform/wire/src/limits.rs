@@ -61,6 +61,13 @@ pub const GREETING_MS_MAX: u64 = 30_000;
 /// How long a PING may be unanswered, in milliseconds.
 pub const ANSWER_MS_MAX: u64 = 30_000;
 
+/// How long a data plane leaves the next full sync waiting after it refused one, in milliseconds; doubled with each
+/// further refusal, up to [`FULL_PAUSE_MS_MAX`].
+pub const FULL_PAUSE_MS_MIN: u64 = 1_000;
+
+/// The longest that a data plane leaves a full sync waiting after it refused others, in milliseconds.
+pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
+
 /// The default heartbeat, in seconds.
 pub const HEARTBEAT_S: u32 = 300;
 

@@ -246,6 +246,22 @@ pub enum Mode {
     Other(u8),
 }
 
+impl Mode {
+    /// The mode's name, for status and log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Tail => "tail",
+            Self::Full => "full",
+            Self::Behind => "behind",
+            Self::Withheld => "withheld",
+            Self::Refuse { .. } => "refused",
+            Self::Other(_) => "unknown",
+        }
+    }
+}
+
 impl From<(u8, u8, u32)> for Mode {
     fn from((code, why, retry_after_s): (u8, u8, u32)) -> Self {
         match code {

@@ -132,11 +132,10 @@ fn dp_error(payloads: &[(Type, &[u8])]) -> Option<ProtocolError> {
         frame::encode(*kind, payload, &mut bytes);
     }
     let mut session = data_plane();
-    let error = session.received(&bytes, 0).into_iter().find_map(|action| match action {
+    session.received(&bytes, 0).into_iter().find_map(|action| match action {
         dp::Action::Close(dp::Closed::Protocol(error)) => Some(error),
         _ => None,
-    });
-    error
+    })
 }
 
 fn delta(from: u8, span: u8, ops: &[u8]) -> Vec<u8> {
@@ -214,6 +213,21 @@ fn each_way_to_break_a_full_sync_has_its_own_error() {
     }
     let pieces: Vec<_> = pieces.iter().map(|piece| (Type::FullData, piece.as_slice())).collect();
     assert_eq!(full(&pieces), Some(ProtocolError::FullWindow));
+}
+
+#[test]
+fn a_full_sync_with_another_count_or_root_than_announced_is_refused() {
+    let stream = &put(&[0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0])[1..];
+    let digest = xxhash_rust::xxh3::xxh3_64(stream);
+    let end = [&[9, 0, 0, 0, 0, 0, 0, 0, stream.len() as u8], digest.to_le_bytes().as_slice()].concat();
+    let data = [&[9, 0, 0, 0, 0, 0, 0, 0, 0], stream].concat();
+    let full = |root: u64, count: u64| {
+        let begin = Message::FullBegin(FullBegin { transfer: 9, version: 2, root, count, codec: 0 }).encode();
+        dp_error(&[(Type::FullBegin, &begin[2..]), (Type::FullData, &data), (Type::FullEnd, &end)])
+    };
+    assert_eq!(full(5, 1), None);
+    assert_eq!(full(6, 1), Some(ProtocolError::FullRoot));
+    assert_eq!(full(5, 2), Some(ProtocolError::FullCount { expected: 2, got: 1 }));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wire::compat::SyncStatus;
 use wire::cp::Source;
 use wire::delta::Op;
-use wire::limits::{ANSWER_MS_MAX, DELTA_BYTES_MAX, FULL_CHUNK_BYTES_MAX, GREETING_MS_MAX};
+use wire::limits::{ANSWER_MS_MAX, DELTA_BYTES_MAX, FULL_CHUNK_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX};
 use wire::message::*;
 use wire::{Delta, Encoded, cp, dp};
 
@@ -373,11 +373,10 @@ fn a_node_with_another_root_after_a_step_gets_a_full_sync_once() {
     pair.reject(NackCode::Root);
     pair.drain();
     assert_eq!(pair.full.take().unwrap().version, 6);
+    let sent = pair.down.len();
     pair.reject(NackCode::Root);
-    pair.drain();
     pair.head_changed();
-    pair.drain();
-    assert_eq!(pair.full, None);
+    assert_eq!(pair.down.len(), sent);
 }
 
 #[test]
@@ -392,7 +391,33 @@ fn a_full_sync_refused_half_way_ends_quietly_and_comes_again_with_the_next_head(
     assert_eq!((pair.full, &pair.closed), (None, &(None, None)));
     pair.commit(1, None);
     pair.drain();
+    assert_eq!(pair.full, None, "not at once: a full sync that is refused over and over must not fill the link");
+    pair.now = pair.dp.timer().unwrap();
+    assert_eq!(pair.now, FULL_PAUSE_MS_MIN);
+    let actions = pair.dp.tick(pair.now);
+    pair.dp_actions(actions);
+    pair.drain();
     assert_eq!(pair.full.unwrap().version, 201);
+}
+
+#[test]
+fn full_syncs_refused_in_a_row_wait_longer_and_longer_until_one_is_applied() {
+    let mut pair = Pair::new(db(5), Have::default());
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        pair.drain();
+        pair.reject(NackCode::Resources);
+        pair.commit(1, Some(b"again"));
+        waits.push(pair.dp.timer().unwrap() - pair.now);
+        pair.now = pair.dp.timer().unwrap();
+        let actions = pair.dp.tick(pair.now);
+        pair.dp_actions(actions);
+    }
+    assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    pair.drain();
+    let version = pair.full.unwrap().version;
+    pair.apply(version);
+    assert_eq!(pair.report().applied, version);
 }
 
 #[test]

@@ -443,8 +443,11 @@ impl World {
         self.db.in_use.plugins.clear();
         self.committed();
         for _ in 0..400 {
+            self.now += 1_000;
             for n in 0..self.nodes.len() {
                 self.connect(n);
+                let actions = self.nodes[n].session.tick(self.now);
+                self.dp_actions(n, actions);
                 for _ in 0..4 {
                     self.carry(n, true);
                     self.carry(n, false);
