@@ -19,6 +19,12 @@ pub use committer::{Local, OpenError};
 pub use draft::{TOMBSTONES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_CHANGES_MAX};
 pub use view::{BeyondHorizon, Touched, View};
 
+/// A store in memory for the tests of those above.
+#[cfg(test)]
+pub(crate) fn memory() -> tests::Memory {
+    tests::Memory::default()
+}
+
 use model::catalog::Conflict;
 use model::{Change, Id, Kind};
 use std::future::Future;

@@ -2,9 +2,9 @@
 
 use super::committer::{Durable, Loading};
 use super::*;
+use model::Record;
 use model::kinds::consumers::Consumer;
 use model::kinds::keyauth_credentials::KeyauthCredential;
-use model::Record;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -35,6 +35,11 @@ impl Memory {
     pub(crate) fn open(&self, tombstones_max: usize) -> Local {
         let (view, nodes) = self.load();
         Local::start(view, nodes, Box::new(self.clone()), tombstones_max).unwrap()
+    }
+
+    /// Lets the next write fail.
+    pub(crate) fn fail_next(&self) {
+        self.content.lock().unwrap().failures = 1;
     }
 
     /// What a start would find, the records in descending order: children before their parents.
@@ -130,7 +135,8 @@ fn many_waiting_writers_share_one_durable_write_and_each_gets_a_version() {
     let mut first = changelog.commit(transaction([consumer(0, "first")]));
     submit(&mut first);
     // The committer is at the gate, or will be, with the first alone or with some of the others; all wait.
-    let mut others: Vec<_> = (1..=100).map(|id| changelog.commit(transaction([consumer(id, &format!("c{id}"))]))).collect();
+    let mut others: Vec<_> =
+        (1..=100).map(|id| changelog.commit(transaction([consumer(id, &format!("c{id}"))]))).collect();
     others.iter_mut().for_each(submit);
     open.send(()).unwrap();
     assert_eq!(block_on(first).unwrap().version, 1);
@@ -165,7 +171,7 @@ fn a_failing_store_changes_nothing_and_a_later_try_succeeds() {
     let memory = Memory::default();
     let changelog = memory.open(TOMBSTONES_MAX);
     block_on(changelog.commit(transaction([consumer(1, "a")]))).unwrap();
-    memory.content.lock().unwrap().failures = 1;
+    memory.fail_next();
     let watch = changelog.watch();
     let failed = block_on(changelog.commit(transaction([consumer(2, "b")])));
     assert_eq!(failed, Err(CommitError::Store("no space left on the device".to_owned())));
