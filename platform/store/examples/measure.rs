@@ -1,0 +1,96 @@
+//! Measures what the store costs: `measure DIR build|open|commit|scan [N] [BYTES]`.
+//!
+//! Each step is a process of its own, so that its memory is its own: `build` replaces the content by N records of about
+//! BYTES bytes, `open` loads them, `commit` makes N commits of one record of 300 bytes. Times are of this machine;
+//! bytes and counts hold anywhere.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use store::{Change, Key, Options, Store};
+
+fn key(n: u64) -> Key {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    Key { table: 0, kind: (n % 8) as u8, id }
+}
+
+/// A value that does not compress, of half to one and a half times the length.
+fn value(n: u64, len: usize) -> Vec<u8> {
+    let mut state = n.wrapping_add(1).wrapping_mul(0x2545_f491_4f6c_dd1d);
+    let len = len / 2 + (state % len.max(1) as u64) as usize;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+fn status(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}
+
+fn say(what: &str, started: Instant) {
+    let (now, peak) = (status("VmRSS:"), status("VmHWM:"));
+    println!("{what}: {:.1} ms, RSS {now} KiB, peak {peak} KiB", started.elapsed().as_secs_f64() * 1000.0);
+}
+
+fn open(dir: &Path) -> Result<(Store, u64, u64), Box<dyn std::error::Error>> {
+    let (mut records, mut bytes) = (0, 0);
+    let (store, _) = Store::open(dir, Options::default(), &mut |_, value| {
+        records += 1;
+        bytes += value.len() as u64;
+    })?;
+    Ok((store, records, bytes))
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, dir, what, rest @ ..] = args.as_slice() else {
+        return Err("measure DIR build|open|commit [N] [BYTES]".into());
+    };
+    let count: u64 = rest.first().map_or(Ok(30_000), |n| n.parse())?;
+    let len: usize = rest.get(1).map_or(Ok(600), |n| n.parse())?;
+    let dir = Path::new(dir);
+    println!("start: RSS {} KiB", status("VmRSS:"));
+    let started = Instant::now();
+    let (mut store, records, bytes) = open(dir)?;
+    say(&format!("open of {records} records, {bytes} bytes"), started);
+    let started = Instant::now();
+    match what.as_str() {
+        "build" => {
+            let mut replacement = store.replace()?;
+            for n in 0..count {
+                replacement.put(key(n), &value(n, len))?;
+            }
+            say("put", started);
+            replacement.finish(b"meta")?;
+            say("replace", started);
+        }
+        "commit" => {
+            for n in 0..count {
+                let change = Change { key: key(n * 7 % 30_000), value: Some(Arc::from(value(n, 300))) };
+                store.commit(&n.to_le_bytes(), vec![change])?;
+            }
+            say(&format!("{count} commits"), started);
+        }
+        "get" => {
+            for n in 0..count {
+                store.get(key(n))?;
+            }
+            say(&format!("{count} reads"), started);
+        }
+        _ => {}
+    }
+    println!("{:?}", store.info());
+    let started = Instant::now();
+    drop(store);
+    say("close", started);
+    Ok(())
+}
