@@ -7,3 +7,4 @@ pub mod admin;
 pub mod changelog;
 pub mod commands;
 pub mod fleet;
+pub mod sync;

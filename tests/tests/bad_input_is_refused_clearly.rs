@@ -167,7 +167,7 @@ fn a_store_of_garbage_is_set_aside_reported_and_healed() {
     let setup = pair.dp.kill();
     for file in walk(setup.dir()) {
         // The node's name tag is no part of the store.
-        if file.ends_with("node_id") || file.ends_with("kong.id") {
+        if file.ends_with("node.id") {
             continue;
         }
         let length = fs::metadata(&file).unwrap().len() as usize;

@@ -24,6 +24,8 @@ pub const CONNECTIONS_MAX: usize = 8192;
 pub const STRANGERS_MAX: usize = 256;
 /// The longest that a TLS handshake may take: several round trips of a satellite link.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// The longest that open sessions may take to say goodbye.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The pause after the system had no descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,14 +39,28 @@ pub struct Cluster {
     pub server: ClusterServer,
     /// What sessions say of this control plane.
     pub config: Arc<wire::cp::Config>,
+    /// Places for connections of any sort, and for those that have not shown a certificate of the cluster.
+    places: (Arc<Semaphore>, Arc<Semaphore>),
 }
 
 impl Cluster {
+    /// What all listeners of the cluster port share.
+    #[must_use]
+    pub fn new(sources: Arc<Sources>, fleet: Arc<Fleet>, server: ClusterServer, config: Arc<wire::cp::Config>) -> Self {
+        let places = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
+        Self { sources, fleet, server, config, places }
+    }
+
+    /// Waits until all connections have ended, a moment at the longest: a node that reads nothing is not waited for.
+    pub async fn drained(&self) {
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let _ = timeout(DRAIN_MAX, self.places.0.acquire_many(all)).await;
+    }
+
     /// Serves `listener` until `stop`. Runs on a current-thread runtime inside a `LocalSet`.
-    pub async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Rc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let acceptor = TlsAcceptor::from(self.server.config().clone());
-        let (connections, strangers) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
-        let cluster = Rc::new(self);
+        let (connections, strangers) = self.places.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -63,7 +79,7 @@ impl Cluster {
                 tracing::warn!(%peer, "too many connections on the cluster port; one is dropped");
                 continue;
             };
-            let (cluster, acceptor, stop) = (cluster.clone(), acceptor.clone(), stop.clone());
+            let (cluster, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
             tokio::task::spawn_local(async move {
                 let _connection = connection;
                 if let Some((stream, member)) = cluster.greet(&acceptor, stream, peer).await {

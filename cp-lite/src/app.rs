@@ -1,0 +1,190 @@
+//! The control plane put together: everything is bound and opened before anything is served, in the order of this file.
+//!
+//! The main thread serves the Admin API and waits for signals; the cluster port has a thread of its own, so that a
+//! thousand nodes and a large import do not wait for each other; the changelog brings its committer's thread.
+
+use crate::admin::{self, App, Counters, NodeInfo, X509};
+use crate::changelog::{self, Changelog, Local};
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::sync::{Cluster, Sources};
+use model::Id;
+use os::{Exit, ExitError};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+/// How often nodes that have been away for too long are forgotten.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs the control plane until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, with the exit code that says what sort of thing that is.
+pub fn run(config: Config) -> Result<(), ExitError> {
+    let _log = os::log::init("cp-lite", config.log_level).map_err(|error| ExitError::from_io("log", &error))?;
+    if let Err(error) = os::host::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let admin = bind("admin_listen", "admin", &config.admin_listen)?;
+    let cluster = bind("cluster_listen", "cluster", &config.cluster_listen)?;
+    std::fs::create_dir_all(&config.prefix)
+        .map_err(|error| ExitError::from_io(format!("prefix: {}", config.prefix.display()), &error))?;
+    let node = os::node_id::load_or_create(&config.prefix)
+        .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
+    let dir = config.prefix.join("store");
+    let (local, rows) = Local::open(&dir, store::Options::default()).map_err(|error| unopened(&error))?;
+    let changelog: Arc<dyn Changelog> = Arc::new(local);
+    let fleet = Arc::new(Fleet::new(config.purge_delay_s));
+    fleet.restore(rows);
+
+    let (stop, stopping) = watch::channel(false);
+    let view = changelog.view();
+    tracing::info!(epoch = format!("{:016x}", view.epoch), version = view.version, entities = view.catalog.len(), "configuration loaded");
+    let sessions = sessions(&config, &changelog, &fleet)?;
+    let cluster = std::thread::Builder::new()
+        .name("cluster".to_owned())
+        .spawn(move || serve_cluster(sessions, cluster, stopping))
+        .map_err(|error| ExitError::from_io("cluster thread", &error))?;
+    let app = Arc::new(App {
+        changelog: changelog.clone(),
+        fleet: fleet.clone(),
+        node: NodeInfo {
+            id: Id(node),
+            hostname: os::host::hostname(),
+            version: env!("CARGO_PKG_VERSION"),
+            configuration: config.shown.clone(),
+        },
+        certificates: Some(Box::new(X509)),
+        now_ms,
+        counters: Counters::default(),
+    });
+    let served = runtime("admin").and_then(|runtime| runtime.block_on(serve_admin(app, admin, stop.clone())));
+    stop.send_replace(true);
+    if cluster.join().is_err() {
+        return Err(ExitError::internal("the thread of the cluster port panicked"));
+    }
+    served
+}
+
+/// Everything that a session needs, made on the main thread so that mistakes end the start.
+struct Sessions {
+    sources: Arc<Sources>,
+    fleet: Arc<Fleet>,
+    server: pki::ClusterServer,
+    config: Arc<wire::cp::Config>,
+}
+
+fn sessions(config: &Config, changelog: &Arc<dyn Changelog>, fleet: &Arc<Fleet>) -> Result<Sessions, ExitError> {
+    let server = pki::ClusterServer::new(&config.identity, config.mtls.clone());
+    let server = server.map_err(|error| ExitError::config(format!("cluster_cert: {error}")))?;
+    // Whoever shares the certificate is of one cluster: the certificate names it.
+    let digest = config.identity.digest().0;
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    let mut cluster = wire::cp::Config::new(Id::from_bytes(id), env!("CARGO_PKG_VERSION").to_owned());
+    cluster.incremental = config.incremental;
+    Ok(Sessions { sources: Arc::new(Sources::new(changelog.clone())), fleet: fleet.clone(), server, config: Arc::new(cluster) })
+}
+
+fn serve_cluster(sessions: Sessions, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
+    let Ok(runtime) = runtime("cluster") else { return };
+    let Sessions { sources, fleet, server, config } = sessions;
+    let cluster = Rc::new(Cluster::new(sources, fleet, server, config));
+    LocalSet::new().block_on(&runtime, async move {
+        let mut tasks = Vec::new();
+        for listener in listeners.into_iter().filter_map(attached) {
+            tasks.push(tokio::task::spawn_local(cluster.clone().run(listener, stop.clone())));
+        }
+        for task in tasks {
+            let _ = task.await;
+        }
+        cluster.drained().await;
+    });
+}
+
+async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Sender<bool>) -> Result<(), ExitError> {
+    let mut signals = os::signals::Signals::listen().map_err(|error| ExitError::from_io("signals", &error))?;
+    let mut tasks = Vec::new();
+    for listener in listeners.into_iter().filter_map(attached) {
+        let mut stopped = stop.subscribe();
+        let shutdown = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        tasks.push(tokio::spawn(admin::serve(app.clone(), listener, shutdown)));
+    }
+    os::notify::ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "control plane ready");
+    let mut purge = tokio::time::interval(PURGE_EVERY);
+    let watchdog = os::notify::watchdog_interval();
+    loop {
+        tokio::select! {
+            signal = signals.stop() => {
+                tracing::info!(?signal, "stopping");
+                break;
+            }
+            _ = purge.tick() => forget_old_nodes(&app).await,
+            () = pause(watchdog) => os::notify::alive(),
+        }
+    }
+    os::notify::stopping();
+    stop.send_replace(true);
+    for task in tasks {
+        let _ = task.await;
+    }
+    Ok(())
+}
+
+async fn forget_old_nodes(app: &App) {
+    for node in app.fleet.purge((app.now_ms)().div_euclid(1000)) {
+        tracing::info!(%node, "node forgotten: not heard of for longer than cluster_data_plane_purge_delay");
+        let _ = app.changelog.note(node, None).await;
+    }
+}
+
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn bind(key: &str, listener: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ExitError> {
+    let bind = |address: &SocketAddr| {
+        let bound = TcpListener::bind(address).and_then(|bound| {
+            bound.set_nonblocking(true)?;
+            let address = bound.local_addr()?;
+            tracing::info!(listener, %address, "listening");
+            Ok(bound)
+        });
+        bound.map_err(|error| ExitError::from_io(format!("{key}: cannot listen on {address}"), &error))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// A listener within the runtime that calls this.
+fn attached(listener: TcpListener) -> Option<tokio::net::TcpListener> {
+    tokio::net::TcpListener::from_std(listener).inspect_err(|error| tracing::error!(%error, "a listener is lost")).ok()
+}
+
+fn runtime(name: &str) -> Result<Runtime, ExitError> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| ExitError::from_io(format!("{name} runtime"), &error))
+}
+
+fn unopened(error: &changelog::OpenError) -> ExitError {
+    let exit = match error {
+        changelog::OpenError::Store(store::OpenError::Permission(_)) => Exit::Permission,
+        changelog::OpenError::Store(store::OpenError::Locked(_)) => Exit::Unavailable,
+        _ => Exit::Io,
+    };
+    ExitError::new(exit, format!("prefix: {error}"))
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
