@@ -25,5 +25,9 @@ pub fn diff(args: &Diff<'_>, out: &mut dyn Write) -> Result<(), ExitError> {
     let current = block_on(async { AdminClient::new(args.admin_url)?.configuration().await })?;
     let plan = Plan::new(&declared, &current.entities)?;
     print(out, format_args!("{}", changes::show(&plan)))?;
-    if plan.is_empty() { Ok(()) } else { Err(failed(format!("{} is not what the control plane holds", args.file.display()))) }
+    if plan.is_empty() {
+        Ok(())
+    } else {
+        Err(failed(format!("{} is not what the control plane holds", args.file.display())))
+    }
 }

@@ -12,6 +12,8 @@ mod convert;
 mod diff;
 mod dump;
 mod kong_conf;
+#[cfg(test)]
+mod online_tests;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -60,7 +62,11 @@ fn load(file: &Path, out: &mut dyn Write) -> Result<Declared, ExitError> {
 
 fn read_declared(text: &str, format: Option<Format>) -> Result<Declared, Vec<Mistake>> {
     let new_id = Id::random;
-    read(text, format, &CheckCx { now_ms: now_ms(), new_id: &new_id, certificates: Some(&X509), keeps_updated_at: true })
+    read(
+        text,
+        format,
+        &CheckCx { now_ms: now_ms(), new_id: &new_id, certificates: Some(&X509), keeps_updated_at: true },
+    )
 }
 
 /// The whole text of a file, or of standard input for `-`.
@@ -83,9 +89,8 @@ fn read_text(file: &Path) -> Result<String, ExitError> {
 /// Writes to a file, or to the sink where there is none.
 fn deliver(text: &str, to: Option<&Path>, out: &mut dyn Write) -> Result<(), ExitError> {
     match to {
-        Some(path) => {
-            os::file::replace(path, text.as_bytes(), FILE_MODE).map_err(|error| ExitError::from_io(path.display(), &error))
-        }
+        Some(path) => os::file::replace(path, text.as_bytes(), FILE_MODE)
+            .map_err(|error| ExitError::from_io(path.display(), &error)),
         None => print(out, format_args!("{text}")),
     }
 }

@@ -38,6 +38,9 @@ pub(super) fn gather<'d, 't>(root: &'d Node<'t>, found: &mut Found) -> Option<Ve
     Some(gatherer.drafts)
 }
 
+/// The one parameter that Kong's exports have: which cluster they came from. It configures nothing.
+const CLUSTER_ID: &str = "cluster_id";
+
 struct Gatherer<'d, 't, 'f> {
     drafts: Vec<Draft<'d, 't>>,
     content: ByContent,
@@ -63,7 +66,9 @@ impl<'d, 't> Gatherer<'d, 't, '_> {
         let singular = singular(&field.name);
         for (place, item) in field.value.items().unwrap_or_default().iter().enumerate() {
             let name = ["name", "prefix", "username", "id"].iter().find_map(|name| item.text_of(name));
-            self.found.add(item.at, label(singular, name, place), "", reason);
+            if !(field.name == "parameters" && item.text_of("key") == Some(CLUSTER_ID)) {
+                self.found.add(item.at, label(singular, name, place), "", reason);
+            }
         }
         if field.value.items().is_none() && !field.value.is_empty() {
             self.found.add(field.at, "", &*field.name, reason);

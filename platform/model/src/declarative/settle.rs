@@ -94,12 +94,13 @@ impl Settler<'_, '_, '_> {
             return None;
         }
         let known = def.schema.field(name);
+        if known.is_none() && says_nothing(field) {
+            return None;
+        }
         if known.is_none()
             && let Some(reason) = unsupported::reason(name)
         {
-            if !field.value.is_empty() {
-                self.complain_at(draft, field, name, &with_names(reason, &field.value));
-            }
+            self.complain_at(draft, field, name, &with_names(reason, &field.value));
             return None;
         }
         self.vault_references(draft, field);
@@ -261,6 +262,15 @@ impl Settler<'_, '_, '_> {
         self.found.add(field.at, &draft.label, path, message);
     }
 }
+
+/// Whether a field that is not to be had holds nothing: Kong's exports have many such, and the id of the one workspace.
+fn says_nothing(field: &Field<'_>) -> bool {
+    let unused = unsupported::reason(&field.name).is_some() && field.value.is_empty();
+    unused || field.value.content == Content::Null || (field.name == "ws_id" && field.value.text() == Some(WORKSPACE))
+}
+
+/// The id that Kong gives to its default workspace.
+const WORKSPACE: &str = "0dc6f45b-8f8d-40d2-a504-473544ee190b";
 
 /// The fields that are made up for this input, the id among them unless the file has one.
 fn made(draft: &Draft<'_, '_>, input: &Object) -> Vec<&'static str> {

@@ -259,6 +259,25 @@ certificates:
     assert!(snis.iter().all(|sni| sni["certificate"]["id"] == "00000000-0000-0000-0000-00000000000a"));
 }
 
+/// The shape of `kong config db_export`: flat, every field, references by id, what only Kong's database knows.
+#[test]
+fn what_kong_exports_loads_though_it_holds_empty_things_that_are_not_to_be_had() {
+    let text = r#"
+_format_version: "3.0"
+_transform: false
+parameters:
+- {key: cluster_id, value: 8a8a8a8a-0000-4000-8000-000000000001, created_at: ~}
+consumers:
+- {id: 00000000-0000-0000-0000-00000000000a, username: ann, custom_id: ~, ws_id: 0dc6f45b-8f8d-40d2-a504-473544ee190b}
+keyauth_credentials:
+- {id: 00000000-0000-0000-0000-00000000000b, consumer: 00000000-0000-0000-0000-00000000000a, key: k, ttl: ~, tags: ~}
+vaults: []
+"#;
+    assert_eq!(declared(text).entities.len(), 2);
+    assert_eq!(mistakes(&text.replace("ttl: ~", "ttl: 5")).len(), 1);
+    assert_eq!(mistakes(&text.replace("key: cluster_id", "key: other")).len(), 1);
+}
+
 #[test]
 fn what_must_be_unique_may_stand_once() {
     let text = r#"
