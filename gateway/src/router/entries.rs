@@ -156,3 +156,55 @@ pub(super) mod count {
         VISITED.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::rank::NONE;
+    use model::Id;
+    use model::kinds::routes::Route;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn entry(rank: Rank) -> Entry {
+        let route = Route { hosts: Some(vec!["h".into()]), ..Route::default() };
+        Entry { rank, route: Arc::new(CompiledRoute::compile(&route).unwrap()) }
+    }
+
+    fn ranks(entries: &Entries) -> Vec<Rank> {
+        let mut ranks = Vec::new();
+        entries.visit(|entry| {
+            ranks.push(entry.rank);
+            true
+        });
+        ranks
+    }
+
+    proptest! {
+        /// Mostly insertions first and removals later, so that lists grow over many chunks and shrink to nothing.
+        #[test]
+        fn keeps_descending_order_through_any_changes(
+            inserted in proptest::collection::vec(0u128..400, 0..300),
+            removed in proptest::collection::vec(0u128..400, 0..600),
+        ) {
+            let rank = |n: u128| Rank::new((n % 7) as u64, Id(n), 0, NONE);
+            let (mut entries, mut model) = (Entries::None, BTreeSet::new());
+            for n in inserted {
+                entries.insert(entry(rank(n)));
+                model.insert(rank(n));
+            }
+            let before = entries.clone();
+            prop_assert!(ranks(&entries).iter().eq(model.iter().rev()));
+            for n in removed {
+                entries.remove(rank(n));
+                model.remove(&rank(n));
+            }
+            prop_assert!(ranks(&entries).iter().eq(model.iter().rev()));
+            prop_assert_eq!(entries.is_empty(), model.is_empty());
+            for rank in ranks(&before) {
+                entries.remove(rank);
+            }
+            prop_assert!(entries.is_empty());
+        }
+    }
+}

@@ -26,6 +26,6 @@ mod short;
 mod tests;
 
 pub use index::Router;
-pub use query::{Captures, Match, Query};
+pub use query::{Captures, Group, Match, Query};
 pub use regexes::{REGEX_BYTES_MAX, REGEXES_HELD_MAX};
 pub use route::{CompiledRoute, Protocols, RouteError};

@@ -2,7 +2,7 @@
 //! whole segments such as `/flights/(?<number>[^#?/]+)$`, is a [`Template`] with a matcher of its own; the engine
 //! ([`super::regexes`]) does the rest. Both agree exactly, which a property test below holds them to.
 
-use super::query::Captures;
+use super::query::{Captures, Group};
 use super::radix::Step;
 use super::regexes;
 use super::route::{PATH_BYTES_MAX, RouteError};
@@ -94,7 +94,10 @@ impl PathPattern {
                 let regex = regexes::get(&regex.source)?;
                 let found = regex.captures(path)?;
                 let groups = regex.capture_names().enumerate().skip(1);
-                let groups = groups.map(|(index, name)| (name.map(Into::into), found.get(index).map(|m| m.as_bytes())));
+                let groups = groups.map(|(index, name)| Group {
+                    name: name.map(Into::into),
+                    matched: found.get(index).map(|found| found.as_bytes()),
+                });
                 Some(Captures { whole: found.get(0)?.as_bytes(), groups: groups.collect() })
             }
         }
@@ -243,7 +246,8 @@ impl Template {
     fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
         let mut matched = Vec::new();
         let length = self.matched(path, |group| matched.push(group))?;
-        let groups = self.groups().cloned().zip(matched.into_iter().map(Some)).collect();
+        let groups = self.groups().cloned().zip(matched);
+        let groups = groups.map(|(name, matched)| Group { name, matched: Some(matched) }).collect();
         Some(Captures { whole: path.get(..length)?, groups })
     }
 }
@@ -378,7 +382,7 @@ mod tests {
                 }
                 let groups = found.map(|found| {
                     regex.capture_names().enumerate().skip(1)
-                        .map(|(n, name)| (name.map(Into::into), found.get(n).map(|m| m.as_bytes())))
+                        .map(|(n, name)| Group { name: name.map(Into::into), matched: found.get(n).map(|m| m.as_bytes()) })
                         .collect::<Vec<_>>()
                 });
                 prop_assert_eq!(pattern.captures(bytes).map(|captures| captures.groups), groups, "{} {}", expression, path);

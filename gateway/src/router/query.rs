@@ -67,20 +67,29 @@ impl Match<'_> {
     }
 }
 
-/// What the groups of a regular expression matched.
+/// What a regular expression and its groups matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captures<'p> {
     /// What the whole expression matched.
     pub whole: &'p [u8],
-    /// The groups in order of their opening parentheses: the name if it has one, and what it matched, if it took part.
-    pub groups: Vec<(Option<Box<str>>, Option<&'p [u8]>)>,
+    /// In order of their opening parentheses.
+    pub groups: Vec<Group<'p>>,
+}
+
+/// A group of a regular expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group<'p> {
+    /// Its name, if it has one.
+    pub name: Option<Box<str>>,
+    /// What it matched, if it took part.
+    pub matched: Option<&'p [u8]>,
 }
 
 impl<'p> Captures<'p> {
     /// What the group with this name matched.
     #[must_use]
     pub fn name(&self, name: &str) -> Option<&'p [u8]> {
-        self.groups.iter().find(|(given, _)| given.as_deref() == Some(name)).and_then(|(_, matched)| *matched)
+        self.groups.iter().find(|group| group.name.as_deref() == Some(name)).and_then(|group| group.matched)
     }
 
     /// What group `number` (from 1; 0 is the whole) matched.
@@ -88,7 +97,7 @@ impl<'p> Captures<'p> {
     pub fn number(&self, number: usize) -> Option<&'p [u8]> {
         match number.checked_sub(1) {
             None => Some(self.whole),
-            Some(index) => self.groups.get(index).and_then(|(_, matched)| *matched),
+            Some(index) => self.groups.get(index).and_then(|group| group.matched),
         }
     }
 }
