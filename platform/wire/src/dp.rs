@@ -39,146 +39,20 @@
 //! called again. After [`Action::Close`], or when the connection breaks, drop a full sync that is not complete, and
 //! wait with growing, jittered patience before the next connection.
 
+mod action;
+
 use crate::PROTO;
-use crate::delta::{Assembler, Delta, Entity};
+use crate::delta::{Assembler, Delta};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::Receiver;
-use crate::limits::{
-    ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, FULL_WINDOW_BYTES, GREETING_MS_MAX, HEARTBEAT_S, WANT_MAX,
-    clip,
-};
+use crate::limits::{ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, WANT_MAX, clip};
 use crate::message::{
-    Ack, Bye, ByeReason, CODEC_RAW, FullBegin, FullData, FullEnd, Have, Hello, KindVersion, Message, Mode, Nack,
-    NackCode, PluginVersion, Pong, RefuseReason, Type, Want, Welcome,
+    Ack, Bye, ByeReason, CODEC_RAW, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Pong, Type, Want,
 };
-use bytes::Bytes;
 use model::Id;
 
-/// Who the node is: what HELLO says beside [`Have`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The node's id, the same after every restart.
-    pub node: Id,
-    /// Its host name.
-    pub hostname: String,
-    /// The software version, `major.minor.patch`.
-    pub software: String,
-    /// The kinds that this build can read.
-    pub kinds: Vec<KindVersion>,
-    /// The plugins that this build has.
-    pub plugins: Vec<PluginVersion>,
-    /// `cluster_dp_labels`.
-    pub labels: Vec<(String, String)>,
-    /// `incremental_sync`.
-    pub incremental: bool,
-    /// The heartbeat to propose, in seconds; 0 for none. See [`HEARTBEAT_S`].
-    pub heartbeat_s: u32,
-    /// How many bytes of a full sync may be on their way or unprocessed. See [`FULL_WINDOW_BYTES`].
-    pub full_window: u64,
-}
-
-impl Identity {
-    /// A node with the defaults of everything that has one.
-    #[must_use]
-    pub fn new(node: Id, hostname: String, software: String) -> Self {
-        Self {
-            node,
-            hostname,
-            software,
-            kinds: Vec::new(),
-            plugins: Vec::new(),
-            labels: Vec::new(),
-            incremental: true,
-            heartbeat_s: HEARTBEAT_S,
-            full_window: FULL_WINDOW_BYTES,
-        }
-    }
-}
-
-/// What the caller has to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Write these bytes.
-    Send(Bytes),
-    /// The control plane answered; for the status and the log.
-    Welcomed(Welcome),
-    /// The control plane's head, as of now; for the status.
-    Head(Pong),
-    /// A complete step: check, compile, commit, publish; then [`Session::durable`] and [`Session::applied`], or
-    /// [`Session::rejected`].
-    Stage(Delta),
-    /// A full sync starts: open the other generation. What serves goes on serving.
-    FullBegin {
-        /// The epoch of what comes.
-        epoch: u64,
-        /// Version, root, count.
-        begin: FullBegin,
-    },
-    /// Entities of the full sync: write them, then [`Session::full_processed`] with `bytes`.
-    FullChunk {
-        /// In the control plane's order; each entity of the sync comes once.
-        entities: Vec<Entity>,
-        /// Stream bytes that these entities were.
-        bytes: u64,
-    },
-    /// All of it came; digest, count and root are right. Check, compile, switch, publish; then [`Session::durable`] and
-    /// [`Session::applied`], or [`Session::rejected`].
-    FullComplete {
-        /// The epoch that the node is in once this is applied.
-        epoch: u64,
-        /// Version, root, count.
-        begin: FullBegin,
-    },
-    /// Flush what was sent and close the connection.
-    Close(Closed),
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Closed {
-    /// The control plane broke the rules.
-    #[error("control plane broke the protocol: {0}")]
-    Protocol(#[from] ProtocolError),
-    /// The control plane does not want this node.
-    #[error("control plane refused this node ({why:?}): {message}")]
-    Refused {
-        /// Why.
-        why: RefuseReason,
-        /// Not before so many seconds.
-        retry_after_s: u32,
-        /// For people.
-        message: String,
-    },
-    /// The control plane said goodbye.
-    #[error("control plane closed the session ({:?}): {}", .0.reason, .0.message)]
-    Bye(Bye),
-    /// No WELCOME, or no answer to a PING.
-    #[error("control plane does not answer")]
-    Silent,
-    /// At the same version the control plane has another content. The next HELLO says so, and is healed.
-    #[error("content at version {version} is not the control plane's")]
-    RootDiffers {
-        /// The version.
-        version: u64,
-    },
-    /// [`Session::bye`] was called.
-    #[error("this end closed the session")]
-    Shutdown,
-}
-
-/// Why a staged version is not applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// Why.
-    pub code: NackCode,
-    /// The entity it is about: kind code and id.
-    pub entity: Option<(u8, Id)>,
-    /// The field; cut to [`crate::limits::TEXT_BYTES_MAX`].
-    pub path: String,
-    /// For people; cut to [`crate::limits::TEXT_BYTES_MAX`].
-    pub message: String,
-}
+pub use action::{Action, Closed, Identity, Rejection};
 
 enum State {
     Closed,
@@ -343,7 +217,7 @@ impl Session {
     }
 
     /// What is staged, or the full sync that is coming in, will not be applied; the node keeps what it has. Also when
-    /// the root digest after the step is not [`Delta::root`]: then with [`NackCode::Root`].
+    /// the root digest after the step is not [`Delta::root`]: then with [`crate::NackCode::Root`].
     pub fn rejected(&mut self, rejection: Rejection, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         let State::Live(live) = &mut self.state else { return out };

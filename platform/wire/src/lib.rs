@@ -14,6 +14,7 @@ pub mod dp;
 pub mod error;
 pub mod frame;
 pub mod full;
+mod greeting;
 pub mod limits;
 pub mod message;
 mod read;

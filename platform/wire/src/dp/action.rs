@@ -1,0 +1,133 @@
+//! What goes into and comes out of a data plane's session, beside bytes and versions.
+
+use crate::delta::{Delta, Entity};
+use crate::error::ProtocolError;
+use crate::limits::{FULL_WINDOW_BYTES, HEARTBEAT_S};
+use crate::message::{Bye, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason, Welcome};
+use bytes::Bytes;
+use model::Id;
+
+/// Who the node is: what HELLO says beside [`crate::message::Have`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node's id, the same after every restart.
+    pub node: Id,
+    /// Its host name.
+    pub hostname: String,
+    /// The software version, `major.minor.patch`.
+    pub software: String,
+    /// The kinds that this build can read.
+    pub kinds: Vec<KindVersion>,
+    /// The plugins that this build has.
+    pub plugins: Vec<PluginVersion>,
+    /// `cluster_dp_labels`.
+    pub labels: Vec<(String, String)>,
+    /// `incremental_sync`.
+    pub incremental: bool,
+    /// The heartbeat to propose, in seconds; 0 for none. See [`HEARTBEAT_S`].
+    pub heartbeat_s: u32,
+    /// How many bytes of a full sync may be on their way or unprocessed. See [`FULL_WINDOW_BYTES`].
+    pub full_window: u64,
+}
+
+impl Identity {
+    /// A node with the defaults of everything that has one.
+    #[must_use]
+    pub fn new(node: Id, hostname: String, software: String) -> Self {
+        Self {
+            node,
+            hostname,
+            software,
+            kinds: Vec::new(),
+            plugins: Vec::new(),
+            labels: Vec::new(),
+            incremental: true,
+            heartbeat_s: HEARTBEAT_S,
+            full_window: FULL_WINDOW_BYTES,
+        }
+    }
+}
+
+/// What the caller has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes.
+    Send(Bytes),
+    /// The control plane answered; for the status and the log.
+    Welcomed(Welcome),
+    /// The control plane's head, as of now; for the status.
+    Head(Pong),
+    /// A complete step: check, compile, commit, publish; then [`super::Session::durable`] and [`super::Session::applied`], or
+    /// [`super::Session::rejected`].
+    Stage(Delta),
+    /// A full sync starts: open the other generation. What serves goes on serving.
+    FullBegin {
+        /// The epoch of what comes.
+        epoch: u64,
+        /// Version, root, count.
+        begin: FullBegin,
+    },
+    /// Entities of the full sync: write them, then [`super::Session::full_processed`] with `bytes`.
+    FullChunk {
+        /// In the control plane's order; each entity of the sync comes once.
+        entities: Vec<Entity>,
+        /// Stream bytes that these entities were.
+        bytes: u64,
+    },
+    /// All of it came; digest, count and root are right. Check, compile, switch, publish; then [`super::Session::durable`] and
+    /// [`super::Session::applied`], or [`super::Session::rejected`].
+    FullComplete {
+        /// The epoch that the node is in once this is applied.
+        epoch: u64,
+        /// Version, root, count.
+        begin: FullBegin,
+    },
+    /// Flush what was sent and close the connection.
+    Close(Closed),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The control plane broke the rules.
+    #[error("control plane broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The control plane does not want this node.
+    #[error("control plane refused this node ({why:?}): {message}")]
+    Refused {
+        /// Why.
+        why: RefuseReason,
+        /// Not before so many seconds.
+        retry_after_s: u32,
+        /// For people.
+        message: String,
+    },
+    /// The control plane said goodbye.
+    #[error("control plane closed the session ({:?}): {}", .0.reason, .0.message)]
+    Bye(Bye),
+    /// No WELCOME, or no answer to a PING.
+    #[error("control plane does not answer")]
+    Silent,
+    /// At the same version the control plane has another content. The next HELLO says so, and is healed.
+    #[error("content at version {version} is not the control plane's")]
+    RootDiffers {
+        /// The version.
+        version: u64,
+    },
+    /// [`super::Session::bye`] was called.
+    #[error("this end closed the session")]
+    Shutdown,
+}
+
+/// Why a staged version is not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why.
+    pub code: NackCode,
+    /// The entity it is about: kind code and id.
+    pub entity: Option<(u8, Id)>,
+    /// The field; cut to [`crate::limits::TEXT_BYTES_MAX`].
+    pub path: String,
+    /// For people; cut to [`crate::limits::TEXT_BYTES_MAX`].
+    pub message: String,
+}
