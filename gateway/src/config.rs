@@ -2,7 +2,6 @@
 //! further check: addresses are addresses, and certificates and keys are read and belong together.
 
 pub mod keys;
-mod listen;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,12 +11,12 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 use pki::{Authorities, ClusterClient, ClusterIdentity, Material, Mtls};
-use settings::Settings;
+use settings::{Settings, listen};
 use wire::limits::LABELS_MAX;
 
 use crate::proxy::settings as proxy;
 
-pub use listen::Listen;
+pub use settings::listen::Listen;
 
 /// Everything that `edge-gateway run` needs to know.
 pub struct Config {
@@ -70,10 +69,8 @@ impl Config {
     /// Takes the typed settings. `None` if something is wrong, which is then noted in `settings`.
     pub fn read(settings: &mut Settings) -> Option<Config> {
         let prefix = settings.text("prefix").map(PathBuf::from);
-        let listeners = listen::listeners(settings.list("proxy_listen"));
-        let proxy_listen = noted(settings, "proxy_listen", listeners);
-        let addresses = listen::addresses(settings.list("status_listen"));
-        let status_listen = noted(settings, "status_listen", addresses);
+        let proxy_listen = settings.parsed_whole("proxy_listen", listen::listeners);
+        let status_listen = settings.parsed_whole("status_listen", listen::addresses);
         let cluster = Cluster::read(settings);
         let declarative_config = settings.text("declarative_config").map(PathBuf::from);
         let proxy = read_proxy(settings);
@@ -110,13 +107,15 @@ impl Cluster {
             settings.mistake("cluster_dp_labels", format!("more than {LABELS_MAX} labels"));
         }
         let identity = identity(settings, control_planes.as_ref().is_some_and(|planes| !planes.is_empty()));
-        let mtls = mtls(settings);
+        let mode = settings.text("cluster_mtls").unwrap_or_default();
+        let mtls = Mtls::load(mode, settings.text("cluster_ca_cert"));
+        let mtls = settings.noted("cluster_ca_cert", mtls);
         if control_planes.as_ref().is_some_and(Vec::is_empty) {
             return Some(None);
         }
         let (identity, mtls) = (identity?, mtls?);
         let client = ClusterClient::new(&identity, mtls, settings.text("cluster_server_name"));
-        let client = noted(settings, "cluster_server_name", client.map_err(|error| error.to_string()));
+        let client = settings.noted("cluster_server_name", client);
         Some(Some(Cluster {
             control_planes: control_planes?,
             identity,
@@ -136,22 +135,7 @@ fn identity(settings: &mut Settings, required: bool) -> Option<ClusterIdentity> 
             settings.mistake(name, "must be set where cluster_control_plane is; \"cp-lite hybrid gen_cert\" makes one");
         }
     }
-    let identity = ClusterIdentity::from_material(&cert?, &key?).map_err(|error| error.to_string());
-    noted(settings, "cluster_cert", identity)
-}
-
-fn mtls(settings: &mut Settings) -> Option<Mtls> {
-    let authorities = settings.parsed("cluster_ca_cert", |text| {
-        Material::load(text).and_then(|material| Authorities::load(&material)).map_err(|error| error.to_string())
-    });
-    if settings.text("cluster_mtls") == Some("shared") {
-        return Some(Mtls::Shared);
-    }
-    if settings.text("cluster_ca_cert").is_some() {
-        return authorities.map(|authorities| Mtls::Pki(Arc::new(authorities)));
-    }
-    let system = Authorities::system().map_err(|error| error.to_string());
-    noted(settings, "cluster_ca_cert", system).map(|authorities| Mtls::Pki(Arc::new(authorities)))
+    settings.noted("cluster_cert", ClusterIdentity::from_material(&cert?, &key?))
 }
 
 fn read_proxy(settings: &mut Settings) -> Option<proxy::Settings> {
@@ -159,10 +143,11 @@ fn read_proxy(settings: &mut Settings) -> Option<proxy::Settings> {
     let real_ip_header = settings.parsed("real_ip_header", |text| {
         text.parse::<HeaderName>().map_err(|_| format!("\"{text}\" is not the name of a header"))
     });
-    let words = proxy::ResponseHeaders::parse(settings.list("headers").iter().map(String::as_str));
-    let headers = noted(settings, "headers", words.map_err(|unknown| format!("unknown word \"{}\"", unknown.0)));
-    let upstream = headers_upstream(settings.list("headers_upstream"));
-    let request_id_upstream = noted(settings, "headers_upstream", upstream);
+    let headers = settings.parsed_whole("headers", |words| {
+        let words = proxy::ResponseHeaders::parse(words.iter().map(String::as_str));
+        words.map_err(|unknown| format!("unknown word \"{}\"", unknown.0))
+    });
+    let request_id_upstream = settings.parsed_whole("headers_upstream", headers_upstream);
     let trusted_certificates = trusted_certificates(settings);
     let number = |name| settings.number(name);
     Some(proxy::Settings {
@@ -260,10 +245,6 @@ fn access_log(text: &str) -> AccessLog {
         "/dev/stdout" => AccessLog::Stdout,
         path => AccessLog::File(path.into()),
     }
-}
-
-fn noted<T>(settings: &mut Settings, name: &str, read: Result<T, String>) -> Option<T> {
-    read.map_err(|why| settings.mistake(name, why)).ok()
 }
 
 #[cfg(test)]

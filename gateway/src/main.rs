@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `edge-gateway`
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::cli::main()
+}

@@ -31,7 +31,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "cluster_mtls",
-        Kind::Choice(&["shared", "pki"]),
+        Kind::Choice(&pki::Mtls::NAMES),
         "shared",
         "How this node and its control plane trust each other: both hold the same certificate (shared), or each has \
          one that cluster_ca_cert issued (pki).",

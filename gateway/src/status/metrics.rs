@@ -1,6 +1,7 @@
 //! What Prometheus gets: Kong's names where Kong has the idea, `edge_` for the rest.
 
 use super::Facts;
+use crate::counters::Count;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::Full;
@@ -17,7 +18,7 @@ pub(super) fn answer(facts: &Facts) -> Response<Full<Bytes>> {
 fn text(facts: &Facts) -> String {
     let snapshot = facts.live.load();
     let link = facts.reporter.link();
-    let (accepted, active, requests) = facts.traffic.read();
+    let Count { accepted, active, requests } = facts.counters.read();
     let mut out = String::with_capacity(4096);
     let info = format!("node_id=\"{}\",version=\"{}\"", facts.node, env!("CARGO_PKG_VERSION"));
     let gauge = &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "gauge", name, help, labels, value);

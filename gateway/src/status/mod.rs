@@ -9,6 +9,7 @@ mod serve;
 
 pub use serve::{CONNECTIONS_MAX, serve};
 
+use crate::counters::{Count, Counters};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::Source;
 use crate::sync::status::{Link, Reporter};
@@ -17,8 +18,8 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use model::Id;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the Status API can ask.
 pub struct Facts {
@@ -35,11 +36,11 @@ pub struct Facts {
     /// When the cluster certificate ends, in seconds since 1970.
     pub certificate_expires_at: Option<i64>,
     /// What is known of the store.
-    pub store: Mutex<StoreFacts>,
+    pub store: StoreFacts,
     /// Whether an operator is taking this node out of service.
     pub draining: AtomicBool,
-    /// Requests answered since the start, and connections open now.
-    pub traffic: Arc<crate::listen::Traffic>,
+    /// Counts what the workers do.
+    pub counters: Arc<Counters>,
 }
 
 /// What is known of the store since it was opened.
@@ -63,10 +64,6 @@ impl Facts {
         } else {
             None
         }
-    }
-
-    fn store(&self) -> StoreFacts {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -110,7 +107,7 @@ fn drain(facts: &Facts, body: &[u8]) -> Response<Full<Bytes>> {
 
 fn status(facts: &Facts) -> Value {
     let snapshot = facts.live.load();
-    let (accepted, active, requests) = facts.traffic.read();
+    let Count { accepted, active, requests } = facts.counters.read();
     json!({
         "configuration_hash": configuration_hash(&snapshot),
         "server": {
@@ -135,7 +132,7 @@ fn configuration_hash(snapshot: &Snapshot) -> String {
 fn sync(facts: &Facts) -> Value {
     let snapshot = facts.live.load();
     let link: Link = facts.reporter.link();
-    let store = facts.store();
+    let store = &facts.store;
     let source = match (snapshot.epoch, store.source) {
         (0, _) if snapshot.catalog().is_empty() => Value::Null,
         (0, _) => "declarative_config".into(),

@@ -37,15 +37,16 @@ pub async fn run(
     for address in settings.control_planes.iter().cycle() {
         let mut greeted = false;
         reporter.update(|link| link.control_plane = Some(address.clone()));
-        let error = tokio::select! {
-            connected = link::connect(address, &settings.client) => match connected {
-                Err(error) => error,
-                Ok(stream) => {
-                    let link = Link::new(stream, &mut session, &mut applier, &reporter, started);
-                    link.run(&mut stop.clone(), &mut greeted).await
-                }
-            },
+        let connected = tokio::select! {
+            connected = link::connect(address, &settings.client) => connected,
             _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let error = match connected {
+            Err(error) => error,
+            Ok(stream) => {
+                let link = Link::new(stream, &mut session, &mut applier, &reporter, started);
+                link.run(&mut stop, &mut greeted).await
+            }
         };
         if *stop.borrow() {
             break;

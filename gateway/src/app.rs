@@ -1,0 +1,303 @@
+//! The data plane put together: bind early, serve late, in the order of this file.
+//!
+//! Listeners are bound and the store is opened before anything is promised; workers serve whatever the store held from
+//! their first moment; sync, store and status live on a thread of their own, and no request ever waits for them.
+
+use crate::access_log::AccessLog;
+use crate::config::{self, Config};
+use crate::counters::Counters;
+use crate::declarative;
+use crate::dns::{Resolver, Ttl};
+use crate::listen::{self, Bound, Limits, ListenAddress, Workers};
+use crate::proxy::Shared;
+use crate::snapshot::{Live, Snapshot};
+use crate::state::{self, Meta, Source};
+use crate::status::{self, Facts, StoreFacts};
+use crate::sync::apply::Applier;
+use crate::sync::status::Reporter;
+use crate::sync::{link, task};
+use model::Id;
+use os::{Exit, ExitError};
+use pki::ServerConfig;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store::{Deadlines, OpenError, Store};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use wire::PluginVersion;
+use wire::dp::Identity;
+
+/// Runs the data plane until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, with the exit code that says what sort of thing that is.
+pub fn run(config: Config) -> Result<(), ExitError> {
+    let _log = os::log::init("edge-gateway", config.log_level).map_err(|error| ExitError::from_io("log", &error))?;
+    if let Err(error) = os::host::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let proxies = bind_proxy(&config)?;
+    let statuses = bind_status(&config.status_listen)?;
+    std::fs::create_dir_all(&config.prefix)
+        .map_err(|error| ExitError::from_io(format!("prefix: {}", config.prefix.display()), &error))?;
+    let node = os::node_id::load_or_create(&config.prefix)
+        .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
+    let content = content(&config)?;
+
+    let live = Arc::new(Live::new(content.snapshot));
+    let snapshot = live.snapshot();
+    tracing::info!(
+        epoch = format!("{:016x}", snapshot.epoch),
+        version = snapshot.version,
+        entities = snapshot.catalog().len(),
+        "configuration loaded"
+    );
+    let (stop, stopping) = watch::channel(false);
+    let access_log = access_log(&config.access_log)?;
+    let shared = Arc::new(Shared::new(live.clone(), config.proxy.clone(), Resolver::new(Ttl::default()), access_log));
+    let tls = tls(&live, &proxies)?;
+    let workers = Workers::start(config.workers, &proxies, &shared, tls, Limits::default(), &stopping)
+        .map_err(|error| ExitError::from_io("worker", &error))?;
+
+    let side = Side {
+        node: Id(node),
+        live,
+        counters: Arc::default(),
+        content: content.facts,
+        store: content.store,
+        durable: content.durable,
+    };
+    let served = side.run(config.cluster, statuses, stop.clone(), stopping);
+    stop.send_replace(true);
+    workers.join();
+    served
+}
+
+/// What a data plane starts from.
+struct Content {
+    snapshot: Snapshot,
+    store: Option<Store>,
+    durable: (u64, u64),
+    facts: StoreFacts,
+}
+
+/// The store's content; else the declarative file's; else nothing. What a control plane sent stays, whatever the file
+/// says; what a file brought is replaced when the file has changed.
+fn content(config: &Config) -> Result<Content, ExitError> {
+    let (opened, damage) = open_store(&config.store_dir())?;
+    let (mut snapshot, mut source) = (Snapshot::empty(), None);
+    if let Some((kept, meta)) = opened.content {
+        (snapshot, source) = (kept, Some(meta.source));
+    }
+    let damage = damage.or(opened.unserved.map(|unserved| unserved.to_string()));
+    let mut store = opened.store;
+    let mut durable = (snapshot.epoch, snapshot.version);
+    if let Some(path) = &config.declarative_config
+        && source != Some(Source::ControlPlane)
+    {
+        let bytes = declarative::bytes(path).map_err(|error| ExitError::config(error.to_string()))?;
+        if source != Some(declarative::source(&bytes)) {
+            let file = declarative::compile(path, bytes).map_err(|error| ExitError::config(error.to_string()))?;
+            let kept = keep_file(&mut store, &file);
+            snapshot = file.snapshot;
+            source = Some(file.source);
+            match kept {
+                Ok(()) => durable = (snapshot.epoch, snapshot.version),
+                Err(error) => tracing::error!(%error, "the declarative file is served but not durable"),
+            }
+        }
+    }
+    Ok(Content { snapshot, store: Some(store), durable, facts: StoreFacts { source, damage } })
+}
+
+/// Opens the store. One that fails its checks is set aside, not deleted, and a fresh one takes its place, to be filled
+/// by the control plane or the file.
+fn open_store(dir: &Path) -> Result<(state::Opened, Option<String>), ExitError> {
+    match state::open(dir) {
+        Ok(opened) => Ok((opened, None)),
+        Err(error) if error.is_corrupt() => {
+            tracing::error!(%error, "the store fails its checks; it is set aside and a fresh one is started");
+            store::quarantine(dir).map_err(|error| unopened(&error))?;
+            let opened = state::open(dir).map_err(|error| unopened(&error))?;
+            Ok((opened, Some(error.to_string())))
+        }
+        Err(error) => Err(unopened(&error)),
+    }
+}
+
+fn unopened(error: &OpenError) -> ExitError {
+    let exit = match error {
+        OpenError::Permission(_) => Exit::Permission,
+        OpenError::Locked(_) => Exit::Unavailable,
+        _ => Exit::Io,
+    };
+    ExitError::new(exit, format!("prefix: {error}"))
+}
+
+fn keep_file(store: &mut Store, file: &declarative::File) -> Result<(), store::CommitError> {
+    let mut replacement = store.replace()?;
+    for record in &file.records {
+        replacement.put(state::key(record.kind, record.id), &state::value(record))?;
+    }
+    replacement.finish(&Meta::of(&file.snapshot, file.source).to_bytes())
+}
+
+fn bind_proxy(config: &Config) -> Result<Vec<Bound>, ExitError> {
+    let addresses = config.proxy_listen.iter().map(|listen| ListenAddress { address: listen.address, over_tls: listen.ssl });
+    let bound = listen::bind(&addresses.collect::<Vec<_>>());
+    let bound = bound.map_err(|error| {
+        ExitError { message: format!("proxy_listen: {error}"), ..ExitError::from_io("", &error.source) }
+    })?;
+    for bound in &bound {
+        let listener = if bound.over_tls { "proxy_ssl" } else { "proxy" };
+        tracing::info!(listener, address = %bound.address, "listening");
+    }
+    Ok(bound)
+}
+
+fn bind_status(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ExitError> {
+    let bind = |address: &SocketAddr| {
+        let bound = TcpListener::bind(address).and_then(|bound| {
+            bound.set_nonblocking(true)?;
+            let address = bound.local_addr()?;
+            tracing::info!(listener = "status", %address, "listening");
+            Ok(bound)
+        });
+        bound.map_err(|error| ExitError::from_io(format!("status_listen: cannot listen on {address}"), &error))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+fn access_log(setting: &config::AccessLog) -> Result<Option<AccessLog>, ExitError> {
+    let opened = match setting {
+        config::AccessLog::Off => return Ok(None),
+        config::AccessLog::Stdout => AccessLog::to(std::io::stdout()).map(Some),
+        config::AccessLog::File(path) => AccessLog::open(&path.display().to_string()),
+    };
+    opened.map_err(|error| ExitError::from_io("proxy_access_log", &error))
+}
+
+/// TLS towards clients, if any listener wants it: certificates by SNI from whatever is served at that moment, and one
+/// of our own making where none fits.
+fn tls(live: &Arc<Live>, listeners: &[Bound]) -> Result<Option<Arc<ServerConfig>>, ExitError> {
+    if !listeners.iter().any(|listener| listener.over_tls) {
+        return Ok(None);
+    }
+    let failed = |error: pki::PkiError| ExitError::internal(format!("TLS: {error}"));
+    let fallback = pki::issue::fallback(now_s()).map_err(failed)?;
+    let live = live.clone();
+    let resolve = move |name: Option<&str>| {
+        let snapshot = live.load();
+        let found = name.and_then(|name| snapshot.certificate_for(name).cloned());
+        Some(found.unwrap_or_else(|| fallback.clone()))
+    };
+    pki::proxy_server(resolve, &[b"http/1.1"]).map(Some).map_err(failed)
+}
+
+/// Everything beside the request path: sync, store and status.
+struct Side {
+    node: Id,
+    live: Arc<Live>,
+    counters: Arc<Counters>,
+    content: StoreFacts,
+    store: Option<Store>,
+    durable: (u64, u64),
+}
+
+impl Side {
+    /// Runs on the calling thread until a signal comes.
+    fn run(
+        self,
+        cluster: Option<config::Cluster>,
+        statuses: Vec<TcpListener>,
+        stop: watch::Sender<bool>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<(), ExitError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ExitError::from_io("runtime", &error))?;
+        LocalSet::new().block_on(&runtime, self.serve(cluster, statuses, stop, stopping))
+    }
+
+    async fn serve(
+        self,
+        cluster: Option<config::Cluster>,
+        statuses: Vec<TcpListener>,
+        stop: watch::Sender<bool>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<(), ExitError> {
+        let mut signals = os::signals::Signals::listen().map_err(|error| ExitError::from_io("signals", &error))?;
+        let reporter = Reporter::default();
+        let durable = self.durable.1;
+        reporter.update(|link| link.durable = durable);
+        let facts = Rc::new(Facts {
+            live: self.live.clone(),
+            reporter: reporter.clone(),
+            node: self.node,
+            hostname: os::host::hostname(),
+            has_control_plane: cluster.is_some(),
+            certificate_expires_at: cluster.as_ref().map(|cluster| cluster.identity.validity().not_after),
+            store: self.content,
+            draining: AtomicBool::new(false),
+            counters: self.counters,
+        });
+        for listener in statuses {
+            let listener = tokio::net::TcpListener::from_std(listener);
+            let listener = listener.map_err(|error| ExitError::from_io("status_listen", &error))?;
+            tokio::task::spawn_local(status::serve(listener, facts.clone(), stopping.clone()));
+        }
+        let store = self.store.map(|store| store::Thread::start(store, Deadlines::default())).transpose();
+        let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
+        let applier = Applier::new(self.live.clone(), store, self.durable);
+        let sync = cluster.map(|cluster| {
+            let settings = sync_settings(self.node, cluster);
+            tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))
+        });
+        os::notify::ready();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %self.node, "data plane ready");
+        let watchdog = os::notify::watchdog_interval();
+        loop {
+            tokio::select! {
+                signal = signals.stop() => {
+                    tracing::info!(?signal, "stopping");
+                    break;
+                }
+                () = pause(watchdog) => os::notify::alive(),
+            }
+        }
+        os::notify::stopping();
+        stop.send_replace(true);
+        match sync {
+            None => Ok(()),
+            Some(sync) => match sync.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(ExitError::config(format!("this node's settings break the protocol: {error}"))),
+                Err(error) => Err(ExitError::internal(format!("sync: {error}"))),
+            },
+        }
+    }
+}
+
+fn sync_settings(node: Id, cluster: config::Cluster) -> task::Settings {
+    let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
+    identity.kinds = link::kinds();
+    let plugin = |def: &&model::plugins::PluginDef| PluginVersion { name: def.name.to_owned(), version: Some(def.version.to_owned()) };
+    identity.plugins = model::plugins::all().iter().map(plugin).collect();
+    identity.labels = cluster.labels;
+    identity.incremental = cluster.incremental;
+    task::Settings { control_planes: cluster.control_planes, client: cluster.client, identity }
+}
+
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
