@@ -2,9 +2,10 @@
 //! depend on how many routes exist, and whose change costs what the changed route costs.
 //!
 //! The one idea: a route becomes one *entry* per host and path, filed by host (a hash map of buckets) and below that
-//! by path (a radix tree, [`radix`]); a regular expression is filed under its literal beginning. A lookup walks at most
-//! one path of each bucket that the host selects and keeps the entry with the highest rank ([`rank`]) whose criteria
-//! ([`route`]) the request ([`query`]) meets. All parts are persistent: a clone is O(1) and shares everything.
+//! by path (`radix`: a tree of bytes, with edges that take any one segment). A regular expression is filed under its
+//! literals and whole segments, as far as it has them (`pattern`). A lookup walks only where the host and the path lead
+//! and keeps the entry with the highest rank (`rank`) whose criteria (`route`, `criteria`) the request (`query`) meets.
+//! All parts are persistent: a clone is O(1) and shares everything.
 //!
 //! Neighbours: `snapshot` keeps a [`Router`] per configuration and changes it by delta; `proxy` asks it once per
 //! request and builds the upstream path from [`Match::matched`]. Whether the protocol suits the route (426, redirect) is

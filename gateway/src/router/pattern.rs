@@ -1,6 +1,6 @@
 //! Paths: prefixes, and regular expressions. An expression of the shape that OpenAPI converters write, literals and
-//! whole segments such as `/flights/(?<number>[^#?/]+)$`, is a [`Template`] with a matcher of its own; the engine
-//! ([`super::regexes`]) does the rest. Both agree exactly, which a property test below holds them to.
+//! whole segments such as `/flights/(?<number>[^#?/]+)$`, is a `Template` with a matcher of its own; the engine
+//! (`regexes`) does the rest. Both agree exactly, which a property test below holds them to.
 
 use super::query::{Captures, Group};
 use super::radix::Step;

@@ -1,6 +1,6 @@
 //! A route as requests need it: criteria parsed and checked, everything in boxed slices, nothing that only the control
-//! plane or the Admin API look at. Neighbours: `index` files a route under its [`Place`]s and asks
-//! [`CompiledRoute::admits`] of those that a request might belong to.
+//! plane or the Admin API look at. Neighbours: `index` files a route under its `Place`s and asks
+//! `CompiledRoute::admits` of those that a request might belong to.
 
 use super::criteria::{HeaderRule, NetRule, OTHER_METHOD, Rare, SniPattern, method_bit};
 use super::few::Few;
