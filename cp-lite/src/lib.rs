@@ -1,10 +1,14 @@
 //! The control plane: takes configuration through Kong's Admin API, gives each change a version, and keeps every data
 //! plane up to date.
 //!
+//! [`cli`] is the command line, [`config`] the settings, [`app`] puts the parts together.
 //! [`admin`] writes through the [`changelog`], which wakes the sync sessions; [`fleet`] is what is known of the nodes.
 
 pub mod admin;
+pub mod app;
 pub mod changelog;
+pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod fleet;
 pub mod sync;

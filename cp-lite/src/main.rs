@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `cp-lite`: the control plane.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cp_lite::cli::main()
+}

@@ -71,10 +71,7 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
 }
 
 fn run(typed: &Typed) -> Result<String, ExitError> {
-    let config = config(typed)?;
-    let log = os::log::init(PROGRAM.name, config.log_level);
-    let _log = log.map_err(|error| ExitError::from_io("the log", &error))?;
-    app::run(config).map(|()| String::new())
+    app::run(config(typed)?).map(|()| String::new())
 }
 
 fn check(typed: &Typed) -> Result<String, ExitError> {

@@ -19,7 +19,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 use webpki::KeyUsage;
 
 use crate::issue::CLUSTER_COMMON_NAME;
-use crate::material::PkiError;
+use crate::material::{Material, PkiError};
 use crate::verify::{AnyClient, IssuedServer, PinnedServer, check_chain, check_pin};
 use crate::{Authorities, ClusterIdentity, Digest, Refusal, der, provider};
 
@@ -41,6 +41,21 @@ pub enum Mtls {
     Shared,
     /// Everyone holds a certificate from one of these authorities.
     Pki(Arc<Authorities>),
+}
+
+impl Mtls {
+    /// The words of `cluster_mtls`.
+    pub const NAMES: [&'static str; 2] = ["shared", "pki"];
+
+    /// The mode of this name; any other than `pki` is `shared`. `authorities` is `cluster_ca_cert`: a path, PEM text
+    /// or base64 of it, without which `pki` trusts whom the operating system trusts.
+    pub fn load(name: &str, authorities: Option<&str>) -> Result<Mtls, PkiError> {
+        match (name, authorities) {
+            ("pki", Some(given)) => Ok(Mtls::Pki(Arc::new(Authorities::load(&Material::load(given)?)?))),
+            ("pki", None) => Ok(Mtls::Pki(Arc::new(Authorities::system()?))),
+            _ => Ok(Mtls::Shared),
+        }
+    }
 }
 
 /// The listening end.

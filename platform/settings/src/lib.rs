@@ -10,13 +10,15 @@
 //!
 //! [`mod@key`] says what a value may look like, [`layers`] gathers them from everywhere, [`mod@file`] reads one TOML
 //! file, [`Settings`] is the merged result from which a program takes its typed configuration, [`flags`] is the
-//! command line and [`help`] its description, [`nearest`] guesses what was meant.
+//! command line and [`help`] its description, [`listen`] reads addresses to listen on, [`nearest`] guesses what was
+//! meant.
 
 mod file;
 pub mod flags;
 pub mod help;
 pub mod key;
 pub mod layers;
+pub mod listen;
 mod mistake;
 pub mod nearest;
 mod settings;

@@ -68,10 +68,26 @@ impl Settings {
         self.noted(name, parsed)
     }
 
+    /// A list as a whole made into something better. `None` if it was refused; an unset list is empty.
+    pub fn parsed_whole<T>(&mut self, name: &str, parse: impl FnOnce(&[String]) -> Result<T, String>) -> Option<T> {
+        let parsed = parse(self.list(name));
+        self.noted(name, parsed)
+    }
+
+    /// What was read elsewhere, or `None` with the reason noted against this setting.
+    pub fn noted<T>(&mut self, name: &str, read: Result<T, impl std::fmt::Display>) -> Option<T> {
+        read.map_err(|why| self.mistake(name, why.to_string())).ok()
+    }
+
     /// Notes that the value of this setting is wrong.
     pub fn mistake(&mut self, name: &str, why: impl AsRef<str>) {
         let origin = self.origin(name).clone();
         self.mistakes.push(Mistake::new(origin, format!("{name}: {}", why.as_ref())));
+    }
+
+    /// All settings in the order of the table, with their values, if set.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Key, Option<&Value>)> {
+        self.keys.iter().map(|key| (key, self.values.get(key.name).map(|(value, _)| value)))
     }
 
     /// Where the value of this setting came from.
@@ -104,10 +120,6 @@ impl Settings {
             let _ = writeln!(shown, "{line}");
         }
         shown
-    }
-
-    fn noted<T>(&mut self, name: &str, parsed: Result<T, String>) -> Option<T> {
-        parsed.map_err(|why| self.mistake(name, why)).ok()
     }
 }
 

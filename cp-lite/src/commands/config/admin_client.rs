@@ -33,7 +33,7 @@ const PAGES_MAX: usize = 10_000;
 const READS_MAX: usize = 5;
 
 /// An Admin API at an address.
-pub(super) struct AdminClient {
+pub(in crate::commands) struct AdminClient {
     authority: String,
     path: String,
 }
@@ -54,7 +54,7 @@ pub(super) enum Applied {
 }
 
 impl AdminClient {
-    pub(super) fn new(url: &str) -> Result<Self, ExitError> {
+    pub(in crate::commands) fn new(url: &str) -> Result<Self, ExitError> {
         let uri: Uri = url.parse().map_err(|_| ExitError::usage(format!("not a URL: {url}")))?;
         let Some(authority) = uri.authority().filter(|_| uri.scheme_str() == Some("http")) else {
             return Err(ExitError::usage(format!("expected a URL such as http://127.0.0.1:8001, not {url}")));
@@ -125,7 +125,8 @@ impl AdminClient {
         Err(self.odd(&format!("/{path} has no end")))
     }
 
-    async fn get(&self, path: &str) -> Result<Value, ExitError> {
+    /// The answer to a `GET`, when it is a 200.
+    pub(in crate::commands) async fn get(&self, path: &str) -> Result<Value, ExitError> {
         match self.request(Method::GET, path, None).await? {
             (StatusCode::OK, answer) => Ok(answer),
             (status, answer) => Err(self.odd(&format!("{path} answers {status}: {}", message_of(&answer)))),

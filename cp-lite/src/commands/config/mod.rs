@@ -5,7 +5,7 @@
 //! [`kong_conf`] turns Kong's settings into ours. Every command prints to a sink that it is given and ends with
 //! nothing or an [`ExitError`].
 
-mod admin_client;
+pub(super) mod admin_client;
 mod apply;
 mod changes;
 mod convert;
@@ -120,7 +120,7 @@ fn now_ms() -> i64 {
 }
 
 /// Runs a command's conversation with the Admin API on a runtime of its own.
-fn block_on<T>(conversation: impl Future<Output = Result<T, ExitError>>) -> Result<T, ExitError> {
+pub(super) fn block_on<T>(conversation: impl Future<Output = Result<T, ExitError>>) -> Result<T, ExitError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| ExitError::from_io("runtime", &error))?.block_on(conversation)
 }

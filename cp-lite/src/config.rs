@@ -1,0 +1,180 @@
+//! The typed settings of this control plane. [`keys`] is the table that they are read by; what comes out of here needs
+//! no further check: addresses are addresses, and certificates and keys are read and belong together.
+
+pub mod keys;
+
+use crate::admin::check_listen;
+use pki::{ClusterIdentity, Material, Mtls};
+use serde_json::{Map, Value};
+use settings::{Settings, listen};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything that `cp-lite run` needs to know.
+pub struct Config {
+    /// `prefix`
+    pub prefix: PathBuf,
+    /// `admin_listen`; loopback addresses only.
+    pub admin_listen: Vec<SocketAddr>,
+    /// `cluster_listen`
+    pub cluster_listen: Vec<SocketAddr>,
+    /// Who we are to data planes: `cluster_cert` with its key.
+    pub identity: ClusterIdentity,
+    /// `cluster_mtls`, and whom it trusts.
+    pub mtls: Mtls,
+    /// `cluster_data_plane_purge_delay`, in seconds.
+    pub purge_delay_s: u64,
+    /// `incremental_sync`
+    pub incremental: bool,
+    /// `log_level`
+    pub log_level: os::log::Level,
+    /// All settings that are no secrets, as the Admin API shows them.
+    pub shown: Map<String, Value>,
+}
+
+impl Config {
+    /// Takes the typed settings. `None` if something is wrong, which is then noted in `settings`.
+    pub fn read(settings: &mut Settings) -> Option<Config> {
+        let prefix = settings.text("prefix").map(PathBuf::from);
+        let admin_listen = settings.parsed_whole("admin_listen", admin_addresses);
+        let cluster_listen = settings.parsed_whole("cluster_listen", listen::addresses);
+        let identity = identity(settings);
+        let mode = settings.text("cluster_mtls").unwrap_or_default();
+        let mtls = Mtls::load(mode, settings.text("cluster_ca_cert"));
+        let mtls = settings.noted("cluster_ca_cert", mtls);
+        let log_level = settings.parsed("log_level", |name| os::log::Level::parse(name).ok_or_else(String::new));
+        Some(Config {
+            prefix: prefix?,
+            admin_listen: admin_listen?,
+            cluster_listen: cluster_listen?,
+            identity: identity?,
+            mtls: mtls?,
+            purge_delay_s: settings.number("cluster_data_plane_purge_delay"),
+            incremental: settings.flag("incremental_sync"),
+            log_level: log_level?,
+            shown: shown(settings),
+        })
+    }
+}
+
+fn identity(settings: &mut Settings) -> Option<ClusterIdentity> {
+    let material = |text: &str| Material::load(text).map_err(|error| error.to_string());
+    let cert = settings.parsed("cluster_cert", material);
+    let key = settings.parsed("cluster_cert_key", material);
+    for name in ["cluster_cert", "cluster_cert_key"] {
+        if settings.text(name).is_none() {
+            settings.mistake(name, "must be set; \"cp-lite hybrid gen_cert\" makes one");
+        }
+    }
+    settings.noted("cluster_cert", ClusterIdentity::from_material(&cert?, &key?))
+}
+
+fn shown(settings: &Settings) -> Map<String, Value> {
+    let public = settings.iter().filter(|(key, _)| !key.secret);
+    public.map(|(key, value)| (key.name.to_owned(), value.map_or(Value::Null, json))).collect()
+}
+
+fn json(value: &settings::Value) -> Value {
+    match value {
+        settings::Value::Text(text) => Value::from(text.as_str()),
+        settings::Value::Flag(flag) => Value::from(*flag),
+        settings::Value::Number(number) => Value::from(*number),
+        settings::Value::List(list) => Value::from(list.as_slice()),
+    }
+}
+
+fn admin_addresses(items: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let addresses = listen::addresses(items)?;
+    for address in &addresses {
+        check_listen(*address).map_err(|_| {
+            format!("{address} can be reached from other machines, and the Admin API has no access control yet; use 127.0.0.1")
+        })?;
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::config::CONTROL_PLANE_KEYS;
+    use settings::Sources;
+
+    fn read(text: &str) -> (Settings, Option<Config>) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cp-lite.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut settings = Sources {
+            keys: keys::KEYS,
+            prefix: "CP_LITE",
+            file,
+            file_required: true,
+            credentials: None,
+            environment: Vec::new(),
+            flags: Vec::new(),
+        }
+        .read();
+        let config = Config::read(&mut settings);
+        (settings, config)
+    }
+
+    fn mistakes(text: &str) -> String {
+        let told = read(text).0.finish().unwrap_err().to_string();
+        // The file lies in a directory with a random name.
+        let lines = told.lines().map(|line| line.split_once("cp-lite.toml:").map_or(line, |(_, rest)| rest));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Settings with a certificate, and these.
+    fn with_certificate(text: &str) -> String {
+        let pair = pki::issue::gen_cert(10, 1_800_000_000).unwrap();
+        format!("{text}\ncluster_cert = '''{}'''\ncluster_cert_key = '''{}'''\n", pair.cert_pem, pair.key_pem)
+    }
+
+    #[test]
+    fn defaults_are_kongs() {
+        let (settings, config) = read(&with_certificate(""));
+        settings.finish().unwrap();
+        let config = config.unwrap();
+        assert_eq!(config.admin_listen, ["127.0.0.1:8001".parse().unwrap()]);
+        assert_eq!(config.cluster_listen, ["0.0.0.0:8005".parse().unwrap()]);
+        assert_eq!(config.purge_delay_s, crate::fleet::PURGE_DELAY_DEFAULT_S);
+        assert_eq!(config.identity.common_name(), Some("kong_clustering"));
+        assert!(config.incremental);
+    }
+
+    #[test]
+    fn the_admin_api_shows_settings_and_no_secrets() {
+        let shown = read(&with_certificate("admin_listen = 'off'")).1.unwrap().shown;
+        assert_eq!(shown["admin_listen"], serde_json::json!(["off"]));
+        assert_eq!(shown["incremental_sync"], serde_json::json!(true));
+        assert_eq!(shown["cluster_ca_cert"], Value::Null);
+        assert!(!Value::Object(shown).to_string().contains("PRIVATE"));
+    }
+
+    #[test]
+    fn an_admin_api_for_other_machines_is_refused() {
+        assert_eq!(
+            mistakes(&with_certificate("admin_listen = ['127.0.0.1:8001', '0.0.0.0:8001']")),
+            "1:1: admin_listen: 0.0.0.0:8001 can be reached from other machines, and the Admin API has no access \
+             control yet; use 127.0.0.1"
+        );
+    }
+
+    #[test]
+    fn a_control_plane_needs_a_certificate() {
+        assert_eq!(
+            mistakes("cluster_data_plane_purge_delay = 59"),
+            "\
+1:34: cluster_data_plane_purge_delay: expected a whole number from 60 to 315360000, not 59
+cluster_cert: must be set; \"cp-lite hybrid gen_cert\" makes one
+cluster_cert_key: must be set; \"cp-lite hybrid gen_cert\" makes one"
+        );
+    }
+
+    #[test]
+    fn what_is_converted_from_a_kong_conf_is_a_setting() {
+        for (name, _) in CONTROL_PLANE_KEYS {
+            assert!(keys::KEYS.iter().any(|key| key.name == *name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The table of this program's settings: names and defaults are Kong's wherever Kong has the idea.
+
+use settings::{Key, Kind};
+
+use crate::fleet::PURGE_DELAY_MIN_S;
+
+/// The longest time that can be set, in seconds: ten years.
+const SECONDS_MAX: u64 = 315_360_000;
+
+/// Every setting of `cp-lite`, in the order of help.
+pub const KEYS: &[Key] = &[
+    Key::new("prefix", Kind::Text, "/var/lib/cp-lite", "Directory of this control plane's state."),
+    Key::new(
+        "admin_listen",
+        Kind::List,
+        "127.0.0.1:8001",
+        "Addresses of the Admin API, ADDRESS:PORT, or off. It has no access control, so only loopback addresses are \
+         taken.",
+    ),
+    Key::new(
+        "cluster_listen",
+        Kind::List,
+        "0.0.0.0:8005",
+        "Addresses where data planes connect, ADDRESS:PORT, or off.",
+    ),
+    Key::new(
+        "cluster_mtls",
+        Kind::Choice(&pki::Mtls::NAMES),
+        "shared",
+        "How data planes and this control plane trust each other: all hold the same certificate (shared), or each has \
+         one that cluster_ca_cert issued (pki).",
+    ),
+    Key::unset(
+        "cluster_cert",
+        Kind::Text,
+        "The cluster certificate: a path, PEM text or base64 of it. \"cp-lite hybrid gen_cert\" makes one.",
+    )
+    .secret(),
+    Key::unset("cluster_cert_key", Kind::Text, "The key of cluster_cert: a path, PEM text or base64 of it.").secret(),
+    Key::unset(
+        "cluster_ca_cert",
+        Kind::Text,
+        "The issuers that cluster_mtls = \"pki\" trusts: a path, PEM text or base64 of it. Unset: those of the \
+         operating system.",
+    ),
+    Key::new(
+        "cluster_data_plane_purge_delay",
+        Kind::Number { min: PURGE_DELAY_MIN_S, max: SECONDS_MAX },
+        "1209600",
+        "Seconds after which a data plane that is out of contact is forgotten.",
+    ),
+    Key::new(
+        "incremental_sync",
+        Kind::Flag,
+        "on",
+        "Whether changes travel alone. Off: every change brings the whole configuration.",
+    ),
+    Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
+];
