@@ -167,6 +167,16 @@ impl Journal {
         &self.path
     }
 
+    #[cfg(test)]
+    pub(crate) fn swap_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn step_back(&mut self, len: u64) {
+        self.offset -= len;
+    }
+
     /// Bytes of frames in it.
     pub(crate) fn used(&self) -> u64 {
         self.offset - FRAMES_START

@@ -365,3 +365,132 @@ fn watch(shared: &Shared) {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use crate::{Change, Options};
+
+    struct Unpark(std::thread::Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// Awaits on this thread, with no runtime at all.
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    fn key(n: u8) -> Key {
+        Key { table: 0, kind: 0, id: [n; 16] }
+    }
+
+    fn start(dir: &std::path::Path, step: Duration) -> Thread {
+        let (store, _) = Store::open(dir, Options::default(), &mut |_, _| {}).unwrap();
+        Thread::start(store, Deadlines { step, finish: step }).unwrap()
+    }
+
+    fn count(dir: &std::path::Path) -> (usize, Option<Vec<u8>>) {
+        let mut count = 0;
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match Store::open(dir, Options::default(), &mut |_, _| count += 1) {
+                Ok((_, meta)) => return (count, meta),
+                // The last handle is gone, but its thread may still be closing the store.
+                Err(crate::OpenError::Locked(_)) if Instant::now() < until => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn it_does_what_the_store_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let thread = start(dir.path(), LONG);
+        wait(async {
+            let value: Arc<[u8]> = Arc::from(&b"value"[..]);
+            let change = Change { key: key(1), value: Some(value.clone()) };
+            thread.commit(b"one".to_vec(), vec![change]).await.unwrap();
+            assert_eq!(thread.get(key(1)).await.unwrap(), Some(value.clone()));
+            drop(thread.replace().await.unwrap());
+            let mut replacement = thread.replace().await.unwrap();
+            replacement.put(vec![(key(2), value.clone()), (key(3), value.clone())]).await.unwrap();
+            replacement.finish(b"two".to_vec()).await.unwrap();
+            let mut first = thread.replace().await.unwrap();
+            let _second = thread.replace().await.unwrap();
+            assert!(matches!(first.put(vec![(key(2), value)]).await, Err(CommitError::Superseded)));
+            assert_eq!(thread.info().await.unwrap().records, 2);
+        });
+        drop(thread);
+        assert_eq!(count(dir.path()), (2, Some(b"two".to_vec())));
+    }
+
+    #[test]
+    fn a_panic_is_answered_and_everything_after_it_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let thread = start(dir.path(), LONG);
+        let answer: Answer<()> = wait(thread.ask(LONG, |_| panic!("of the test")));
+        assert!(matches!(answer, Err(CommitError::Abandoned(why)) if why.contains("of the test")));
+        assert!(matches!(wait(thread.commit(vec![], vec![])), Err(CommitError::Abandoned(_))));
+        assert!(thread.abandoned().is_some());
+        // The store was closed with the thread, so another may take over.
+        assert_eq!(count(dir.path()), (0, None));
+    }
+
+    #[test]
+    fn a_hang_is_answered_at_the_deadline_for_all_who_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let thread = start(dir.path(), LONG);
+        let (release, held) = mpsc::channel::<()>();
+        let hang = move |_: &mut Desk| {
+            let _ = held.recv();
+            Ok(())
+        };
+        let hung = thread.post(Duration::from_millis(50), hang).unwrap();
+        let waiting = thread.post(LONG, |desk| desk.store.commit(b"", vec![])).unwrap();
+        assert!(matches!(wait(hung).unwrap(), Err(CommitError::Abandoned(_))));
+        assert!(matches!(wait(waiting).unwrap(), Err(CommitError::Abandoned(_))));
+        assert!(matches!(wait(thread.info()), Err(CommitError::Abandoned(_))));
+        drop(release);
+        drop(thread);
+        assert_eq!(count(dir.path()), (0, None));
+    }
+
+    #[test]
+    fn a_full_mailbox_refuses() {
+        let dir = tempfile::tempdir().unwrap();
+        let thread = start(dir.path(), LONG);
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, begin) = mpsc::channel::<()>();
+        let hold = move |_: &mut Desk| {
+            let _ = begun.send(());
+            let _ = held.recv();
+            Ok(())
+        };
+        let first = thread.post(LONG, hold).unwrap();
+        begin.recv().unwrap();
+        let waiting: Vec<_> = (0..MAILBOX_MAX).map(|_| thread.post(LONG, |_| Ok(())).unwrap()).collect();
+        assert!(matches!(thread.post(LONG, |_| Ok(())), Err(CommitError::Busy)));
+        drop(release);
+        wait(first).unwrap().unwrap();
+        for answer in waiting {
+            wait(answer).unwrap().unwrap();
+        }
+    }
+}
