@@ -21,9 +21,9 @@ use tokio_rustls::server::TlsStream;
 /// The most connections at a time, nodes and others.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// The most connections at a time that have not shown a certificate of the cluster.
-pub const STRANGERS_MAX: usize = 256;
+const STRANGERS_MAX: usize = 256;
 /// The longest that a TLS handshake may take: several round trips of a satellite link.
-pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// The longest that open sessions may take to say goodbye.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The pause after the system had no descriptor for a connection.
@@ -93,7 +93,12 @@ impl Cluster {
     }
 
     /// TLS, and who is there; answers everything that is not the sync protocol itself.
-    async fn greet(&self, acceptor: &TlsAcceptor, stream: TcpStream, from: SocketAddr) -> Option<(TlsStream<TcpStream>, Peer)> {
+    async fn greet(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: TcpStream,
+        from: SocketAddr,
+    ) -> Option<(TlsStream<TcpStream>, Peer)> {
         let _ = stream.set_nodelay(true);
         let stream = match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,

@@ -8,5 +8,5 @@ mod listener;
 mod session;
 mod source;
 
-pub use listener::{Cluster, CONNECTIONS_MAX};
+pub use listener::{CONNECTIONS_MAX, Cluster};
 pub use source::Sources;

@@ -22,7 +22,7 @@ use wire::message::RefuseReason;
 use wire::{ByeReason, Hello};
 
 /// The longest that a write may be stuck before the node counts as gone.
-pub const WRITE_MAX: Duration = Duration::from_secs(60);
+const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How long a refused node is asked to stay away, in seconds.
 const REFUSED_RETRY_S: u32 = 60;
 /// How much is read at once.
@@ -148,7 +148,8 @@ impl Task<'_> {
             tracing::warn!(peer = %self.from, node = %hello.node, reason = %why, "node refused");
             return self.session.refuse(RefuseReason::Forbidden, REFUSED_RETRY_S, &why);
         }
-        let mode = if hello.incremental && self.cluster.config.incremental { SyncMode::Incremental } else { SyncMode::Full };
+        let mode =
+            if hello.incremental && self.cluster.config.incremental { SyncMode::Incremental } else { SyncMode::Full };
         let introduction = Introduction {
             hostname: hello.hostname.clone(),
             ip: plain(self.from).to_string(),
@@ -224,7 +225,8 @@ fn show(node: &mut Node, report: &Report) {
             let kind = nack.entity.map(|(kind, _)| {
                 Kind::from_code(kind).map_or_else(|| format!("kind {kind}"), |kind| kind.def().name.to_owned())
             });
-            let message = if nack.path.is_empty() { nack.message.clone() } else { format!("{}: {}", nack.path, nack.message) };
+            let message =
+                if nack.path.is_empty() { nack.message.clone() } else { format!("{}: {}", nack.path, nack.message) };
             let id = nack.entity.map(|(_, id)| id);
             node.last_error = Some(Refusal { version: nack.version, kind, id, message, at: now() });
         }

@@ -118,10 +118,8 @@ impl Published {
         let kinds = model::kind::ALL.iter().map(|def| def.kind).filter(|kind| view.catalog.count(*kind) > 0);
         let version = |name: &Arc<str>| model::plugins::find(name).map(|def| def.version.to_owned());
         let plugin = |name: &Arc<str>| PluginVersion { name: name.to_string(), version: version(name) };
-        let in_use = InUse {
-            kinds: kinds.map(Kind::code).collect(),
-            plugins: plugins.count.keys().map(plugin).collect(),
-        };
+        let in_use =
+            InUse { kinds: kinds.map(Kind::code).collect(), plugins: plugins.count.keys().map(plugin).collect() };
         Self { view, in_use, steps: Mutex::default() }
     }
 
