@@ -14,7 +14,7 @@ use super::reply::Reply;
 use super::request::{Content, Request};
 use super::snis;
 use super::subject::entity;
-use super::write::{Checker, Plan, keep_creation, put, settle_numbered};
+use super::write::{Checker, Plan, keep_creation, put, settle};
 use crate::changelog::{CommitError, Precondition, Transaction, View};
 use http::StatusCode;
 use model::catalog::{CONFLICTS_MAX, Conflict};
@@ -58,7 +58,7 @@ pub(super) async fn apply(app: &App, request: &Request<'_>) -> Result<Reply, Pro
     let Content::Json(object) = &request.content else { return Err(Problem::UnsupportedMediaType) };
     let body: Body = serde_json::from_value(Value::Object(object.clone()))
         .map_err(|error| Problem::BadBody(format!("not a list of changes: {error}")))?;
-    let (committed, _) = settle_numbered(app, |view| body.plan(app, view)).await?;
+    let (committed, _) = settle(app, |view| body.plan(app, view)).await?;
     Ok(Reply::ok(json!({"version": committed.version, "changed": committed.changed})))
 }
 
@@ -76,7 +76,7 @@ impl Body {
         }
         let changes = draft.finish()?;
         let preconditions = self.expect.map(Precondition::Head).into_iter().collect();
-        Ok(Plan { transaction: Transaction { changes, preconditions }, shown: None })
+        Ok(Plan { transaction: Transaction { changes, preconditions }, shown: Map::new() })
     }
 }
 

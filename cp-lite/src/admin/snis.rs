@@ -31,9 +31,13 @@ pub(super) fn no_such_name(def: &KindDef) -> Problem {
 /// Adds the names to a certificate that is about to be shown; leaves other kinds as they are.
 pub(super) fn show(view: &View, def: &KindDef, id: Id, shown: &mut Map<String, Value>) {
     if def.kind == Kind::Certificate {
-        let names = of(view, id).into_iter().map(|(name, _)| name);
-        shown.insert(FIELD.to_owned(), names.map(Value::String).collect());
+        set(shown, of(view, id).into_iter().map(|(name, _)| name));
     }
+}
+
+/// Puts these names on a certificate that is about to be shown.
+pub(super) fn set(shown: &mut Map<String, Value>, names: impl IntoIterator<Item = String>) {
+    shown.insert(FIELD.to_owned(), names.into_iter().map(Value::String).collect());
 }
 
 /// Takes the names off a certificate that was sent; `None` where it brings none and for other kinds.

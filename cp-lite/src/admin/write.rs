@@ -4,11 +4,10 @@
 use super::App;
 use super::links::{self, Link};
 use super::problem::Problem;
-use super::read;
 use super::reply::Reply;
 use super::request::Content;
 use super::snis;
-use super::subject::{Need, Place, Subject, entity, locate};
+use super::subject::{Need, Place, Subject, entity, locate, unreadable};
 use crate::changelog::{CommitError, Committed, Precondition, Transaction, View};
 use http::StatusCode;
 use model::catalog::Conflict;
@@ -17,6 +16,7 @@ use model::record::BODY_BYTES_MAX;
 use model::schema::{CheckCx, Violations};
 use model::{Change, Id, Record};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// How often a plan is made again because others changed the same entity first. Each time somebody's change succeeded,
 /// so that only as many simultaneous writers of one entity could exhaust it.
@@ -24,10 +24,10 @@ const ATTEMPTS_MAX: usize = 500;
 /// How often a plan is made again after it was refused, because what it saw may have been outdated.
 const REFUSALS_MAX: usize = 8;
 
-/// What a request wants done, and the entity that its answer shows.
+/// What a request wants done, and the entity that its answer shows: as it will be committed, whatever others do next.
 pub(super) struct Plan {
     pub(super) transaction: Transaction,
-    pub(super) shown: Option<(&'static KindDef, Id)>,
+    pub(super) shown: Map<String, Value>,
 }
 
 /// Checks entities with the clock of one request.
@@ -80,15 +80,15 @@ pub(super) async fn post(
             let parent = locate(view, Place::Flat(link.parent, key), Need::Existing)?.existing()?;
             input.insert(link.field.to_owned(), links::to(parent));
         }
-        let plan = whole(view, &Checker::new(app), Subject::new(def), input)?;
-        if let Some((_, id)) = plan.shown
+        if let Some(id) = input.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok())
             && view.catalog.contains(def.kind, id)
         {
             return Err(Problem::PrimaryKey(id));
         }
-        Ok(plan)
+        whole(view, &Checker::new(app), Subject::new(def), input)
     })
-    .await?;
+    .await?
+    .1;
     Ok(Reply::json(StatusCode::CREATED, shown))
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn put_entity(app: &App, place: Place<'_>, content: &Content) -
         whole(view, &Checker::new(app), subject, input)
     })
     .await?;
-    Ok(Reply::ok(shown))
+    Ok(Reply::ok(shown.1))
 }
 
 /// `PATCH`: some fields of an existing entity.
@@ -122,16 +122,13 @@ pub(super) async fn patch(app: &App, place: Place<'_>, content: &Content) -> Res
         resolve(view, subject.def, &mut patch)?;
         let checker = Checker::new(app);
         let merged = checker.merge(subject.def, &existing, patch)?;
-        let mut plan = one(subject.def, &merged)?;
-        if let Some(names) = names {
-            plan.transaction.changes.extend(snis::changes(view, &checker, id, &names)?);
-        }
+        let mut plan = one(view, &checker, subject.def, &merged, names)?;
         let version = view.catalog.get(subject.def.kind, id).map(|entry| entry.version);
         plan.transaction.preconditions.push(Precondition::Entity(subject.def.kind, id, version));
         Ok(plan)
     })
     .await?;
-    Ok(Reply::ok(shown))
+    Ok(Reply::ok(shown.1))
 }
 
 /// `DELETE`: 204 also where there was nothing.
@@ -144,7 +141,7 @@ pub(super) async fn delete(app: &App, place: Place<'_>) -> Result<Reply, Problem
         let without = view.catalog.apply(&changes).map_err(|conflicts| refused(conflicts, &changes))?;
         let cascade = without.cascade(subject.def.kind, id);
         changes.extend(cascade.map_err(|conflict| Problem::of_conflict(conflict, &[]))?);
-        Ok(Plan { transaction: Transaction { changes, preconditions: Vec::new() }, shown: None })
+        Ok(Plan { transaction: Transaction { changes, preconditions: Vec::new() }, shown: Map::new() })
     })
     .await?;
     Ok(Reply::no_content())
@@ -158,7 +155,7 @@ impl Subject {
 
 impl Plan {
     fn nothing() -> Self {
-        Self { transaction: Transaction::default(), shown: None }
+        Self { transaction: Transaction::default(), shown: Map::new() }
     }
 }
 
@@ -166,23 +163,7 @@ impl Plan {
 pub(super) async fn settle(
     app: &App,
     plan: impl Fn(&View) -> Result<Plan, Problem>,
-) -> Result<Map<String, Value>, Problem> {
-    let (_, shown) = settle_numbered(app, plan).await?;
-    match shown {
-        Some((def, id)) => read::shown(&app.changelog.view(), def, id).or_else(|problem| match problem {
-            // Somebody has deleted it since; it was there.
-            Problem::NotFound => Ok(Map::new()),
-            problem => Err(problem),
-        }),
-        None => Ok(Map::new()),
-    }
-}
-
-/// As [`settle`], with the version.
-pub(super) async fn settle_numbered(
-    app: &App,
-    plan: impl Fn(&View) -> Result<Plan, Problem>,
-) -> Result<(Committed, Option<(&'static KindDef, Id)>), Problem> {
+) -> Result<(Committed, Map<String, Value>), Problem> {
     let mut refusals = 0;
     for _ in 0..ATTEMPTS_MAX {
         let view = app.changelog.view();
@@ -213,17 +194,13 @@ fn whole(view: &View, checker: &Checker<'_>, subject: Subject, mut input: Map<St
     let names = snis::take(def, &mut input)?;
     resolve(view, def, &mut input)?;
     let canonical = checker.check(def, input)?;
-    let mut plan = one(def, &canonical)?;
-    if let Some((_, id)) = plan.shown {
-        if let Some(names) = names {
-            plan.transaction.changes.extend(snis::changes(view, checker, id, &names)?);
-        }
-        if !subject.exists {
-            plan.transaction.preconditions.push(Precondition::Entity(def.kind, id, version_of(view, def, id)));
-        }
-        if let Some((child, child_id, field)) = associate {
-            plan.associate(view, checker, (child, child_id, field), id)?;
-        }
+    let id = id_of(&canonical)?;
+    let mut plan = one(view, checker, def, &canonical, names)?;
+    if !subject.exists {
+        plan.transaction.preconditions.push(Precondition::Entity(def.kind, id, version_of(view, def, id)));
+    }
+    if let Some((child, child_id, field)) = associate {
+        plan.associate(view, checker, (child, child_id, field), id)?;
     }
     Ok(plan)
 }
@@ -251,23 +228,39 @@ impl Plan {
     }
 }
 
-/// The plan to put one canonical entity.
-fn one(def: &'static KindDef, canonical: &Map<String, Value>) -> Result<Plan, Problem> {
+/// The plan to put one canonical entity, and with a certificate the names that it is to have, if the client said.
+fn one(
+    view: &View,
+    checker: &Checker<'_>,
+    def: &'static KindDef,
+    canonical: &Map<String, Value>,
+    names: Option<BTreeSet<String>>,
+) -> Result<Plan, Problem> {
     let (id, record) = put(def, canonical)?;
-    let transaction = Transaction { changes: vec![Change::Put(record)], preconditions: Vec::new() };
-    Ok(Plan { transaction, shown: Some((def, id)) })
+    let mut shown = (def.to_json)(&record.body).map_err(|error| unreadable(def.kind, id, &error))?;
+    let mut changes = vec![Change::Put(record)];
+    snis::show(view, def, id, &mut shown);
+    if let Some(names) = names {
+        changes.extend(snis::changes(view, checker, id, &names)?);
+        snis::set(&mut shown, names);
+    }
+    Ok(Plan { transaction: Transaction { changes, preconditions: Vec::new() }, shown })
 }
 
 /// A canonical entity as a record, its version and tag yet to come.
 pub(super) fn put(def: &KindDef, canonical: &Map<String, Value>) -> Result<(Id, Record), Problem> {
-    let id = canonical.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-    let id = id.ok_or(Problem::InvalidPrimaryKey)?;
+    let id = id_of(canonical)?;
     let body = (def.to_body)(canonical).map_err(|error| Problem::BadRequest(format!("{}: {error}", def.name)))?;
     if body.len() > BODY_BYTES_MAX {
         let text = format!("an entity may have at most {BODY_BYTES_MAX} bytes, this one has {}", body.len());
         return Err(Problem::BadRequest(text));
     }
     Ok((id, Record { kind: def.kind, id, version: 0, tag: 0, body: body.into() }))
+}
+
+fn id_of(canonical: &Map<String, Value>) -> Result<Id, Problem> {
+    let id = canonical.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    id.ok_or(Problem::InvalidPrimaryKey)
 }
 
 /// A put entity was created when it was created (Kong), unless the client says otherwise.

@@ -5,11 +5,12 @@
 
 use super::draft::{Draft, TOMBSTONES_MAX};
 use super::record::{self, Loaded, Meta, Unreadable};
-use super::{Changelog, CommitError, Committed, Pending, Transaction, View};
+use super::{Changelog, CommitError, Committed, NodeRow, Pending, Transaction, View};
 use arc_swap::ArcSwap;
 use model::catalog::{Conflict, Loader};
 use model::{Catalog, Id};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -50,7 +51,7 @@ pub enum OpenError {
     NoMeta,
     /// The new database could not be written.
     #[error("the new store could not be written: {0}")]
-    Create(String),
+    Create(#[source] store::CommitError),
     /// The committer's thread could not be started.
     #[error("cannot start the committer: {0}")]
     Thread(#[from] std::io::Error),
@@ -66,19 +67,35 @@ pub(super) trait Durable: Send {
     fn replace(&mut self, meta: &[u8], records: &mut dyn Iterator<Item = store::Change>) -> Result<(), String>;
 }
 
-impl Durable for Store {
+/// The store behind a wall: a panic in it fails the commit at hand and every later one, and ends nothing else.
+struct Guarded(Option<Store>);
+
+impl Guarded {
+    fn with(&mut self, write: impl FnOnce(&mut Store) -> Result<(), store::CommitError>) -> Result<(), String> {
+        // A store that panicked may be in any state; it is not used again until the next start has checked it.
+        let mut store = self.0.take().ok_or_else(|| "the store has failed; restart the control plane".to_owned())?;
+        let result = catch_unwind(AssertUnwindSafe(|| write(&mut store)));
+        let result = result.map_err(|_| "the store has failed".to_owned())?;
+        self.0 = Some(store);
+        result.map_err(|error| error.to_string())
+    }
+}
+
+impl Durable for Guarded {
     fn commit(&mut self, meta: &[u8], changes: Vec<store::Change>) -> Result<(), String> {
-        Self::commit(self, meta, changes).map_err(|error| error.to_string())
+        self.with(|store| store.commit(meta, changes))
     }
 
     fn replace(&mut self, meta: &[u8], records: &mut dyn Iterator<Item = store::Change>) -> Result<(), String> {
-        let mut replacement = Self::replace(self).map_err(|error| error.to_string())?;
-        for store::Change { key, value } in records {
-            if let Some(value) = value {
-                replacement.put(key, &value).map_err(|error| error.to_string())?;
+        self.with(|store| {
+            let mut replacement = store.replace()?;
+            for store::Change { key, value } in records {
+                if let Some(value) = value {
+                    replacement.put(key, &value)?;
+                }
             }
-        }
-        replacement.finish(meta).map_err(|error| error.to_string())
+            replacement.finish(meta)
+        })
     }
 }
 
@@ -112,7 +129,7 @@ impl Local {
     ///
     /// # Errors
     /// When the store cannot be opened, or does not hold what this version can read.
-    pub fn open(dir: &Path, options: store::Options) -> Result<(Self, Vec<(Id, Vec<u8>)>), OpenError> {
+    pub fn open(dir: &Path, options: store::Options) -> Result<(Self, Vec<NodeRow>), OpenError> {
         let mut loading = Loading::new();
         let (mut store, meta) = Store::open(dir, options, &mut |key, value| loading.take(key, value))?;
         let (view, nodes) = match meta {
@@ -120,13 +137,13 @@ impl Local {
             None if loading.is_empty() => (create(&mut store)?, Vec::new()),
             None => return Err(OpenError::NoMeta),
         };
-        Ok((Self::start(view, nodes.clone(), Box::new(store), TOMBSTONES_MAX)?, nodes))
+        Ok((Self::start(view, nodes.clone(), Box::new(Guarded(Some(store))), TOMBSTONES_MAX)?, nodes))
     }
 
     /// Starts the committer over a loaded view and what is known of nodes.
     pub(super) fn start(
         view: View,
-        nodes: Vec<(Id, Vec<u8>)>,
+        nodes: Vec<NodeRow>,
         store: Box<dyn Durable>,
         tombstones_max: usize,
     ) -> Result<Self, OpenError> {
@@ -292,11 +309,10 @@ impl Verdict {
 fn create(store: &mut Store) -> Result<View, OpenError> {
     // Folding a random id gives all the bits an epoch has; zero is kept for "none".
     let random = Id::random().0;
-    #[expect(clippy::cast_possible_truncation, reason = "the halves of a 128-bit number")]
     let epoch = ((random >> 64) as u64 ^ random as u64).max(1);
     let view = View::empty(epoch);
     let meta = Meta { epoch, version: 0, floor: 0 }.encode();
-    Durable::commit(store, &meta, Vec::new()).map_err(OpenError::Create)?;
+    store.commit(&meta, Vec::new()).map_err(OpenError::Create)?;
     Ok(view)
 }
 
@@ -304,7 +320,7 @@ fn create(store: &mut Store) -> Result<View, OpenError> {
 pub(super) struct Loading {
     view: View,
     entities: Loader,
-    nodes: Vec<(Id, Vec<u8>)>,
+    nodes: Vec<NodeRow>,
     failure: Option<OpenError>,
     taken: usize,
 }
@@ -333,7 +349,7 @@ impl Loading {
     }
 
     /// The view that the records make up, at the version that the meta record says.
-    pub(super) fn finish(self, meta: &[u8]) -> Result<(View, Vec<(Id, Vec<u8>)>), OpenError> {
+    pub(super) fn finish(self, meta: &[u8]) -> Result<(View, Vec<NodeRow>), OpenError> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }

@@ -48,8 +48,7 @@ impl VersionIndex {
     }
 }
 
-/// An entry as the trie gives it, as it is spoken of.
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of the key is the version")]
+/// An entry as the trie gives it, as it is spoken of: the upper half of the key is the version.
 fn entry((key, (kind, id)): (u128, &(Kind, [u8; 16]))) -> (u64, Kind, Id) {
     ((key >> 64) as u64, *kind, Id::from_bytes(*id))
 }

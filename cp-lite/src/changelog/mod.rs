@@ -35,6 +35,9 @@ use tokio::sync::watch;
 /// The answer to a commit, when it is there.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What is kept of a node: its id, and bytes that are opaque here.
+pub type NodeRow = (Id, Vec<u8>);
+
 /// Where configuration is kept, in what order it changed, and who gets to know.
 pub trait Changelog: Send + Sync {
     /// Applies a transaction whole or not at all. When the future is ready with [`Committed`], the change is durable

@@ -43,7 +43,7 @@ impl Memory {
     }
 
     /// What a start would find, the records in descending order: children before their parents.
-    fn load(&self) -> (View, Vec<(Id, Vec<u8>)>) {
+    fn load(&self) -> (View, Vec<NodeRow>) {
         let content = self.content.lock().unwrap();
         if content.meta.is_empty() {
             return (View::empty(7), Vec::new());
