@@ -58,7 +58,8 @@ fn plain_http_on_an_https_route_is_426_or_a_redirect() {
     let refused = Config::default().service(1, origin, json!({})).route(1, secure(426)).start().get("/", "");
     assert_eq!((refused.status, refused.header("upgrade")), (426, Some("TLS/1.2, HTTP/1.1")));
     assert_eq!(refused.json()["message"], "Please use HTTPS protocol");
-    let moved = Config::default().service(1, origin, json!({})).route(1, secure(301)).start().get("/a?b", "Host: h:80\r\n");
+    let moved =
+        Config::default().service(1, origin, json!({})).route(1, secure(301)).start().get("/a?b", "Host: h:80\r\n");
     assert_eq!((moved.status, moved.header("location")), (301, Some("https://h/a?b")));
 }
 
@@ -169,7 +170,10 @@ fn drained_targets_leave_nobody() {
         .route(1, json!({}))
         .start();
     let answer = gateway.get("/", "");
-    assert_eq!((answer.status, &answer.json()["message"]), (503, &json!("failure to get a peer from the ring-balancer")));
+    assert_eq!(
+        (answer.status, &answer.json()["message"]),
+        (503, &json!("failure to get a peer from the ring-balancer"))
+    );
 }
 
 #[test]
@@ -224,7 +228,9 @@ fn a_shutdown_lets_the_current_request_end() {
 #[test]
 fn a_request_without_host_or_with_a_target_that_is_no_path_is_400() {
     let gateway = Config::default().start();
-    for request in ["GET / HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"] {
+    for request in
+        ["GET / HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
+    {
         let mut client = gateway.client();
         client.write(request);
         assert_eq!(client.answer(false).status, 400, "{request}");

@@ -13,7 +13,8 @@ use support::{Client, Config, HUNG, Origin, id, read_chunk, read_head};
 #[test]
 fn an_upstream_sees_the_path_and_headers_that_kong_would_send() {
     let origin = Origin::answering("hello");
-    let config = Config::default().service(1, origin.address, json!({ "path": "/base" })).route(1, json!({ "paths": ["/api"] }));
+    let config =
+        Config::default().service(1, origin.address, json!({ "path": "/base" })).route(1, json!({ "paths": ["/api"] }));
     let gateway = config.start();
     let answer = gateway.get("/api/x?a=%20b&c", "Host: A.example:8000\r\nX-Forwarded-For: 9.9.9.9\r\n");
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
@@ -61,7 +62,10 @@ fn an_answer_tells_how_long_it_took_and_through_whom_it_came() {
 fn nobody_outside_can_claim_to_be_a_consumer() {
     let origin = Origin::answering("");
     let gateway = Config::default().service(1, origin.address, json!({})).route(1, json!({})).start();
-    gateway.get("/", "X-Consumer-Username: root\r\nX-Credential-Identifier: 1\r\nX-Consumer-Id: 2\r\nTE: gzip\r\nX-Own: kept\r\n");
+    gateway.get(
+        "/",
+        "X-Consumer-Username: root\r\nX-Credential-Identifier: 1\r\nX-Consumer-Id: 2\r\nTE: gzip\r\nX-Own: kept\r\n",
+    );
     let seen = origin.last();
     for name in ["x-consumer-username", "x-credential-identifier", "x-consumer-id", "te"] {
         assert_eq!(seen.header(name), None, "{name}");
@@ -72,7 +76,8 @@ fn nobody_outside_can_claim_to_be_a_consumer() {
 #[test]
 fn a_path_is_matched_and_forwarded_in_normal_form() {
     let origin = Origin::answering("");
-    let gateway = Config::default().service(1, origin.address, json!({})).route(1, json!({ "paths": ["/public"] })).start();
+    let gateway =
+        Config::default().service(1, origin.address, json!({})).route(1, json!({ "paths": ["/public"] })).start();
     assert_eq!(gateway.get("/public/%2e%2e/admin", "").status, 404);
     assert_eq!(gateway.get("/x/..//public/./a", "").status, 200);
     assert_eq!(origin.last().target(), "/a");
@@ -266,7 +271,9 @@ fn an_upgrade_becomes_a_tunnel() {
     });
     let gateway = Config::default().service(1, origin.address, json!({})).route(1, json!({})).start();
     let mut client = gateway.client();
-    client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n");
+    client.write(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n",
+    );
     let head = client.head();
     assert_eq!((head.status, head.header("upgrade")), (101, Some("websocket")));
     assert_eq!(head.header("sec-websocket-accept"), Some("x"));

@@ -6,8 +6,8 @@
 //! for one response, with a declared bound on what it may hold back. Plugins see the request as [`Cx`] and ask the
 //! configuration through [`Directory`]; the `proxy` drives them, [`chain`] says which instance of a plugin applies.
 
-pub mod chain;
 pub(crate) mod auth;
+pub mod chain;
 mod cx;
 mod form;
 mod identity;
@@ -161,7 +161,8 @@ impl Fields<'_> {
     }
 
     fn boolean(&self, field: &'static str, default: bool) -> Result<bool, PluginError> {
-        self.value(field).map_or(Ok(default), |value| value.as_bool().ok_or_else(|| self.error(field, "expected a boolean")))
+        self.value(field)
+            .map_or(Ok(default), |value| value.as_bool().ok_or_else(|| self.error(field, "expected a boolean")))
     }
 
     fn text(&self, field: &'static str) -> Result<Option<Box<str>>, PluginError> {

@@ -1,6 +1,6 @@
 //! What the proxy's tests share: a gateway on an ephemeral port with a configuration made of Kong's JSON, an origin
 //! whose behaviour a test scripts, and a client that speaks plain bytes.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file includes this module and uses a part")]
 
 use gateway::dns::Resolver;
 use gateway::listen::{self, Limits, Workers};
@@ -29,7 +29,8 @@ impl Config {
     /// Adds an entity; defaults are filled in as the Admin API would.
     pub fn with(mut self, kind: Kind, entity: Value) -> Self {
         let Value::Object(input) = entity else { panic!("an entity is an object") };
-        let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: false };
+        let cx =
+            CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: false };
         let def = kind.def();
         let checked = def.schema.check(&cx, input).unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
         let id: Id = checked["id"].as_str().unwrap().parse().unwrap();
