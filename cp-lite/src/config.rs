@@ -96,7 +96,6 @@ fn admin_addresses(items: &[String]) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::config::CONTROL_PLANE_KEYS;
     use settings::Sources;
 
     fn read(text: &str) -> (Settings, Option<Config>) {
@@ -169,12 +168,5 @@ mod tests {
 cluster_cert: must be set; \"cp-lite hybrid gen_cert\" makes one
 cluster_cert_key: must be set; \"cp-lite hybrid gen_cert\" makes one"
         );
-    }
-
-    #[test]
-    fn what_is_converted_from_a_kong_conf_is_a_setting() {
-        for (name, _) in CONTROL_PLANE_KEYS {
-            assert!(keys::KEYS.iter().any(|key| key.name == *name), "{name}");
-        }
     }
 }

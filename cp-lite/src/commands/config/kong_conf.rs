@@ -1,57 +1,40 @@
 //! A kong.conf as our settings: the keys have the same names, and what has no meaning here is named. Which program it
 //! becomes a settings file for follows from `role`.
 
+use crate::config::keys::KEYS;
+use settings::{Kind, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// How a value is written in TOML.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// In quotes.
-    Text,
-    /// Bare.
-    Number,
-    /// In brackets, split at commas.
-    List,
-}
+const NUMBER: Kind = Kind::Number { min: 0, max: u64::MAX };
 
-/// The settings of kong.conf that `edge-gateway` has, too.
-pub const GATEWAY_KEYS: &[(&str, Form)] = &[
-    ("allow_debug_header", Form::Text),
-    ("cluster_ca_cert", Form::Text),
-    ("cluster_cert", Form::Text),
-    ("cluster_cert_key", Form::Text),
-    ("cluster_control_plane", Form::List),
-    ("cluster_dp_labels", Form::List),
-    ("cluster_mtls", Form::Text),
-    ("cluster_server_name", Form::Text),
-    ("declarative_config", Form::Text),
-    ("headers", Form::List),
-    ("incremental_sync", Form::Text),
-    ("log_level", Form::Text),
-    ("prefix", Form::Text),
-    ("proxy_listen", Form::List),
-    ("real_ip_header", Form::Text),
-    ("status_listen", Form::List),
-    ("trusted_ips", Form::List),
-    ("upstream_keepalive_idle_timeout", Form::Number),
-    ("upstream_keepalive_max_requests", Form::Number),
-    ("upstream_keepalive_pool_size", Form::Number),
-];
-
-/// The settings of kong.conf that `cp-lite` has, too.
-pub const CONTROL_PLANE_KEYS: &[(&str, Form)] = &[
-    ("admin_listen", Form::List),
-    ("cluster_ca_cert", Form::Text),
-    ("cluster_cert", Form::Text),
-    ("cluster_cert_key", Form::Text),
-    ("cluster_data_plane_purge_delay", Form::Number),
-    ("cluster_listen", Form::List),
-    ("cluster_mtls", Form::Text),
-    ("incremental_sync", Form::Text),
-    ("log_level", Form::Text),
-    ("prefix", Form::Text),
-    ("status_listen", Form::List),
+/// The settings of `edge-gateway`, which this program does not see. That one checks the values.
+pub const GATEWAY_KEYS: &[(&str, Kind)] = &[
+    ("allow_debug_header", Kind::Flag),
+    ("cluster_ca_cert", Kind::Text),
+    ("cluster_cert", Kind::Text),
+    ("cluster_cert_key", Kind::Text),
+    ("cluster_control_plane", Kind::List),
+    ("cluster_dp_labels", Kind::List),
+    ("cluster_mtls", Kind::Text),
+    ("cluster_server_name", Kind::Text),
+    ("declarative_config", Kind::Text),
+    ("headers", Kind::List),
+    ("headers_upstream", Kind::List),
+    ("incremental_sync", Kind::Flag),
+    ("log_level", Kind::Text),
+    ("lua_ssl_trusted_certificate", Kind::List),
+    ("nginx_worker_processes", Kind::Text),
+    ("prefix", Kind::Text),
+    ("proxy_access_log", Kind::Text),
+    ("proxy_listen", Kind::List),
+    ("real_ip_header", Kind::Text),
+    ("real_ip_recursive", Kind::Flag),
+    ("status_listen", Kind::List),
+    ("trusted_ips", Kind::List),
+    ("upstream_keepalive_idle_timeout", NUMBER),
+    ("upstream_keepalive_max_requests", NUMBER),
+    ("upstream_keepalive_pool_size", NUMBER),
 ];
 
 /// A kong.conf in our words.
@@ -91,14 +74,14 @@ pub(super) fn convert(text: &str) -> Converted {
         }
     }
     let role = entries.remove("role").map(|(_, role)| role);
-    let (program, keys) = match role.as_deref() {
-        Some("control_plane") => ("cp-lite", CONTROL_PLANE_KEYS),
-        _ => ("edge-gateway", GATEWAY_KEYS),
+    let (program, known): (_, fn(&str) -> Option<Kind>) = match role.as_deref() {
+        Some("control_plane") => (CONTROL_PLANE, own),
+        _ => (GATEWAY, gateway),
     };
     _ = writeln!(converted.toml, "# Settings of {program}, from a kong.conf.");
     for (key, (line, value)) in entries {
-        match keys.iter().find(|(name, _)| *name == key) {
-            Some((_, form)) => converted.carry(line, &key, &value, *form),
+        match known(&key) {
+            Some(kind) => converted.carry(line, &key, &value, kind),
             None => converted.note(line, &key, &reason(&key, program)),
         }
     }
@@ -106,21 +89,46 @@ pub(super) fn convert(text: &str) -> Converted {
     converted
 }
 
+const CONTROL_PLANE: &str = "cp-lite";
+const GATEWAY: &str = "edge-gateway";
+
+fn own(key: &str) -> Option<Kind> {
+    KEYS.iter().find(|own| own.name == key).map(|own| own.kind)
+}
+
+fn gateway(key: &str) -> Option<Kind> {
+    GATEWAY_KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
+}
+
 impl Converted {
-    fn carry(&mut self, line: usize, key: &str, value: &str, form: Form) {
-        let value = match form {
-            Form::Text => quoted(value),
-            Form::List if value.eq_ignore_ascii_case("off") => quoted("off"),
-            Form::List => {
-                format!("[{}]", value.split(',').map(|item| quoted(item.trim())).collect::<Vec<_>>().join(", "))
-            }
-            Form::Number => match value.parse::<u64>() {
-                Ok(number) => number.to_string(),
-                Err(_) => return self.note(line, key, &format!("expected a whole number, not \"{value}\"")),
-            },
+    fn carry(&mut self, line: usize, key: &str, value: &str, kind: Kind) {
+        let value = match kind.read_text(value) {
+            Ok(value) => value,
+            Err(expected) => return self.note(line, key, &expected),
+        };
+        let value = match value {
+            Value::Text(text) => quoted(&text),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::List(items) if key.ends_with("_listen") => self.addresses(line, key, &items),
+            Value::List(items) => list(&items),
         };
         _ = writeln!(self.toml, "{key} = {value}");
         self.carried += 1;
+    }
+
+    /// Addresses without what they tell nginx about its sockets.
+    fn addresses(&mut self, line: usize, key: &str, items: &[String]) -> String {
+        let mut kept = Vec::with_capacity(items.len());
+        for item in items {
+            let (own, foreign): (Vec<&str>, Vec<&str>) =
+                item.split_whitespace().partition(|word| *word == "ssl" || !is_socket_option(word));
+            if !foreign.is_empty() {
+                self.note(line, key, &format!("left out: {}", foreign.join(" ")));
+            }
+            kept.push(own.join(" "));
+        }
+        list(&kept)
     }
 
     fn note(&mut self, line: usize, key: &str, message: &str) {
@@ -128,17 +136,30 @@ impl Converted {
     }
 }
 
+/// What may follow an address in kong.conf besides `ssl`.
+fn is_socket_option(word: &str) -> bool {
+    let options = ["backlog=", "so_keepalive=", "ipv6only="];
+    matches!(word, "http2" | "proxy_protocol" | "deferred" | "bind" | "reuseport")
+        || options.iter().any(|option| word.starts_with(option))
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// What of Kong's settings begins so is about something that is not inside either program.
+const ELSEWHERE: [&str; 8] = ["cassandra_", "database", "db_cache_", "lua_", "mem_cache_", "nginx_", "pg_", "wasm"];
+
 /// Why a key has no place in the program's settings.
 fn reason(key: &str, program: &str) -> String {
-    let nginx = ["nginx_", "lua_", "worker_", "mem_cache_", "db_cache_", "pg_", "database", "cassandra_", "wasm"];
-    let elsewhere = GATEWAY_KEYS
-        .iter()
-        .map(|key| ("edge-gateway", key))
-        .chain(CONTROL_PLANE_KEYS.iter().map(|key| ("cp-lite", key)));
-    let mut elsewhere = elsewhere.filter(|(_, (name, _))| *name == key).map(|(program, _)| program);
-    match elsewhere.next() {
+    let other = match program {
+        CONTROL_PLANE => gateway(key).map(|_| GATEWAY),
+        _ => own(key).map(|_| CONTROL_PLANE),
+    };
+    match other {
         Some(other) => format!("not carried over: a setting of {other}, not of {program}"),
-        None if nginx.iter().any(|prefix| key.starts_with(prefix)) => {
+        None if ELSEWHERE.iter().any(|prefix| key.starts_with(prefix)) => {
             "not carried over: about nginx, Lua, WebAssembly or a database, none of which is here".to_owned()
         }
         None => format!("not carried over: {program} has no such setting"),

@@ -23,7 +23,7 @@ pub use apply::{Apply, apply};
 pub use convert::{Convert, convert};
 pub use diff::{Diff, diff};
 pub use dump::{Dump, dump};
-pub use kong_conf::{CONTROL_PLANE_KEYS, Form, GATEWAY_KEYS};
+pub use kong_conf::GATEWAY_KEYS;
 pub use validate::validate;
 
 use crate::admin::X509;

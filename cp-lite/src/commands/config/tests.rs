@@ -109,7 +109,7 @@ fn convert_writes_nothing_of_a_file_with_mistakes() {
 #[test]
 fn convert_makes_settings_of_a_kong_conf_and_names_the_rest() {
     let scratch = Scratch::new();
-    let text = "# a comment\nrole = data_plane\nproxy_listen = 0.0.0.0:8000, 0.0.0.0:8443 ssl # both\ndatabase = off\n\
+    let text = "# a comment\nrole = data_plane\nproxy_listen = 0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl # both\ndatabase = off\n\
         cluster_control_plane=cp.example:8005\nupstream_keepalive_pool_size = 512\ncluster_cert = /a\\#b.crt\n\
         nginx_http_client_body_buffer_size = 8k\nadmin_listen = off\nnonsense\n";
     let (result, out, notes) = converted(&scratch.file("kong.conf", text), None);
@@ -121,9 +121,31 @@ fn convert_makes_settings_of_a_kong_conf_and_names_the_rest() {
          upstream_keepalive_pool_size = 512\n"
     );
     let notes: Vec<_> = notes.lines().map(|line| line.rsplit_once("kong.conf:").unwrap().1).collect();
-    assert_eq!(notes.len(), 4, "{notes:?}");
-    assert!(notes[0].starts_with("4: database: not carried over"));
-    assert!(notes[1].starts_with("8: nginx_http_client_body_buffer_size: not carried over: about nginx"));
-    assert!(notes[2].starts_with("9: admin_listen: not carried over: a setting of cp-lite"));
-    assert!(notes[3].starts_with("10: nonsense: not a setting"));
+    assert_eq!(notes.len(), 6, "{notes:?}");
+    assert_eq!(notes[0], "3: proxy_listen: left out: reuseport backlog=16384");
+    assert_eq!(notes[1], "3: proxy_listen: left out: http2");
+    assert!(notes[2].starts_with("4: database: not carried over"));
+    assert!(notes[3].starts_with("8: nginx_http_client_body_buffer_size: not carried over: about nginx"));
+    assert!(notes[4].starts_with("9: admin_listen: not carried over: a setting of cp-lite"));
+    assert!(notes[5].starts_with("10: nonsense: not a setting"));
+}
+
+#[test]
+fn a_control_planes_kong_conf_becomes_settings_that_this_program_takes() {
+    let scratch = Scratch::new();
+    let text = "role = control_plane\nincremental_sync = on\nadmin_listen = off\nlog_level = shouting\n\
+        cluster_listen = 0.0.0.0:8005\nproxy_listen = off\ncluster_listen = 0.0.0.0:9005\n";
+    let (result, out, notes) = converted(&scratch.file("kong.conf", text), None);
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        out,
+        "# Settings of cp-lite, from a kong.conf.\nadmin_listen = [\"off\"]\ncluster_listen = [\"0.0.0.0:9005\"]\n\
+         incremental_sync = true\n"
+    );
+    let notes: Vec<_> = notes.lines().map(|line| line.rsplit_once("kong.conf:").unwrap().1).collect();
+    assert!(notes[0].starts_with("4: log_level: expected one of"), "{notes:?}");
+    assert_eq!(notes[1], "5: cluster_listen: set again in line 7, which counts");
+    assert_eq!(notes[2], "6: proxy_listen: not carried over: a setting of edge-gateway, not of cp-lite");
+    let nothing = converted(&scratch.file("pg.conf", "pg_host = x\n"), None).0;
+    assert_eq!(nothing.unwrap_err().exit, Exit::Failed);
 }

@@ -68,6 +68,7 @@ impl<'t> Parser<'t> {
             let value = self.value(depth + 1)?;
             fields.push(Field { at, name, value });
             if self.skipped(b'}') {
+                fields.shrink_to_fit();
                 return Ok(Content::Map(fields));
             }
             if !self.skipped(b',') {
@@ -85,6 +86,7 @@ impl<'t> Parser<'t> {
         loop {
             items.push(self.value(depth + 1)?);
             if self.skipped(b']') {
+                items.shrink_to_fit();
                 return Ok(Content::List(items));
             }
             if !self.skipped(b',') {

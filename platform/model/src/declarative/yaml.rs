@@ -100,7 +100,10 @@ where
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(Content::List(items)),
+                (Event::SequenceEnd, _) => {
+                    items.shrink_to_fit();
+                    return Ok(Content::List(items));
+                }
                 (event, at) => items.push(self.node(event, at)?),
             }
         }
@@ -128,6 +131,7 @@ where
                 fields.push(field);
             }
         }
+        fields.shrink_to_fit();
         Ok(Content::Map(fields))
     }
 }
