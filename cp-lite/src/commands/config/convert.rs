@@ -1,7 +1,7 @@
 //! `config convert`: a declarative file of any format as 3.0, in YAML or JSON; a kong.conf as our settings.
 
 use super::{deliver, failed, kong_conf, layout, load, output_format, print, read_text};
-use model::declarative::{Format, Preamble, Style, write};
+use model::declarative::{Detail, Format, Preamble, Style, write};
 use os::exit::ExitError;
 use std::io::Write;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn convert(args: &Convert<'_>, out: &mut dyn Write, notes: &mut dyn Write) -
         entities.push((entity.kind, without_made(json, &entity.made)));
     }
     let preamble = Preamble { comment: declared.comment.as_deref(), select_tags: &declared.select_tags };
-    let text = write(entities, &preamble, Style { layout: layout(args.flat), format, complete: false });
+    let text = write(entities, &preamble, Style { layout: layout(args.flat), format, detail: Detail::Explicit });
     deliver(&text, args.output, out)
 }
 

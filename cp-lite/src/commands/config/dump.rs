@@ -2,7 +2,7 @@
 
 use super::admin_client::AdminClient;
 use super::{block_on, deliver, layout, output_format};
-use model::declarative::{Format, Preamble, Style, write};
+use model::declarative::{Detail, Format, Preamble, Style, write};
 use os::exit::ExitError;
 use std::io::Write;
 use std::path::Path;
@@ -29,6 +29,7 @@ pub struct Dump<'a> {
 pub fn dump(args: &Dump<'_>, out: &mut dyn Write) -> Result<(), ExitError> {
     let current = block_on(async { AdminClient::new(args.admin_url)?.configuration().await })?;
     let format = output_format(args.format, args.output, Format::Yaml);
-    let style = Style { layout: layout(args.flat), format, complete: !args.terse };
+    let detail = if args.terse { Detail::Terse } else { Detail::Complete };
+    let style = Style { layout: layout(args.flat), format, detail };
     deliver(&write(current.entities, &Preamble::default(), style), args.output, out)
 }

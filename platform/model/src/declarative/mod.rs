@@ -28,7 +28,7 @@ pub use gather::ENTITIES_MAX;
 pub use header::FormatVersion;
 pub use mistake::{MISTAKES_MAX, Mistake};
 pub use node::{DEPTH_MAX, NODES_MAX};
-pub use write::{Layout, Preamble, Style, write};
+pub use write::{Detail, Layout, Preamble, Style, write};
 #[cfg(feature = "yaml")]
 pub use yaml::ALIAS_NODES_MAX;
 

@@ -106,7 +106,7 @@ impl Settler<'_, '_, '_> {
         self.vault_references(draft, field);
         let value = match known.map(|known| known.ty) {
             Some(Type::Foreign(collection)) => self.reference(draft, field, Kind::from_name(collection)?)?,
-            _ if draft.kind == Kind::Route && name == "paths" => self.paths(draft, &field.value),
+            _ if draft.kind == Kind::Route && name == "paths" => self.paths(&field.value),
             _ => field.value.json(),
         };
         Some(value)
@@ -178,24 +178,18 @@ impl Settler<'_, '_, '_> {
     }
 
     /// Paths as 3.0 means them.
-    fn paths(&mut self, draft: &Draft<'_, '_>, paths: &Node<'_>) -> Value {
-        if !self.header.format_version.guesses_regexes() {
-            return paths.json();
-        }
-        let Some(items) = paths.items() else { return paths.json() };
-        let mut migrated = Vec::with_capacity(items.len());
-        for (place, item) in items.iter().enumerate() {
-            let Some(path) = item.text() else {
-                migrated.push(item.json());
-                continue;
-            };
-            if path.starts_with('~') {
-                let message = "'~' marks a regex in _format_version 3.0 only; here it would be part of the path";
-                self.found.add(item.at, &draft.label, format!("paths.{}", place + 1), message);
+    fn paths(&self, paths: &Node<'_>) -> Value {
+        let mut value = paths.json();
+        if self.header.format_version.guesses_regexes()
+            && let Value::Array(items) = &mut value
+        {
+            for item in items {
+                if let Value::String(path) = item {
+                    *path = migrate::path(path);
+                }
             }
-            migrated.push(Value::String(migrate::path(path)));
         }
-        Value::Array(migrated)
+        value
     }
 
     /// Of a plugin that is not there, nothing but that is worth saying.

@@ -183,8 +183,6 @@ fn files_before_3_0_have_their_regexes_guessed() {
     };
     assert_eq!(paths("1.1"), json!(["~/flights$", "/plain", r"~/x/(?<id>[^\/]+)$"]));
     assert_eq!(paths("2.1"), paths("1.1"));
-    let marked = r#"{"_format_version": "1.1", "routes": [{"name": "r", "paths": ["~/a$"]}]}"#;
-    assert!(mistakes(marked)[0].contains("route 'r' paths.1: '~' marks a regex"));
 }
 
 #[test]
@@ -374,13 +372,13 @@ fn what_is_written_reads_back_the_same_in_every_style() {
     let original = declared(SAMPLE);
     for layout in [Layout::Nested, Layout::Flat] {
         for format in [Format::Yaml, Format::Json] {
-            for complete in [true, false] {
+            for detail in [Detail::Terse, Detail::Explicit, Detail::Complete] {
                 let entities = original.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-                let text = write(entities, &Preamble::default(), Style { layout, format, complete });
+                let text = write(entities, &Preamble::default(), Style { layout, format, detail });
                 let again = declared(&text);
                 assert_eq!(content(&again), content(&original), "{text}");
                 let rewritten = again.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-                assert_eq!(write(rewritten, &Preamble::default(), Style { layout, format, complete }), text);
+                assert_eq!(write(rewritten, &Preamble::default(), Style { layout, format, detail }), text);
             }
         }
     }
@@ -392,8 +390,11 @@ fn a_terse_file_holds_nothing_that_a_reader_fills_in() {
         "_format_version: '3.0'\nservices:\n- {name: a, host: h, port: 81, routes: [{name: r, paths: [/]}]}\n",
     );
     let entities = file.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-    let text =
-        write(entities, &Preamble::default(), Style { layout: Layout::Nested, format: Format::Yaml, complete: false });
+    let text = write(
+        entities,
+        &Preamble::default(),
+        Style { layout: Layout::Nested, format: Format::Yaml, detail: Detail::Terse },
+    );
     let expected = "_format_version: '3.0'\nservices:\n- name: a\n  port: 81\n  host: h\n  routes:\n  - name: r\n    paths:\n    - /\n";
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -404,13 +405,25 @@ fn a_terse_file_holds_nothing_that_a_reader_fills_in() {
 }
 
 #[test]
+fn an_explicit_file_holds_defaults_but_no_times_and_nothing_that_old_tools_refuse() {
+    let file =
+        declared("_format_version: '3.0'\nservices:\n- {name: a, host: h}\n- {name: b, host: h, enabled: false}\n");
+    let entities = file.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
+    let style = Style { layout: Layout::Nested, format: Format::Yaml, detail: Detail::Explicit };
+    let text = write(entities, &Preamble::default(), style);
+    assert_eq!(text.matches("retries: 5").count(), 2, "{text}");
+    assert!(!text.contains("created_at") && !text.contains("id:") && !text.contains("enabled: true"), "{text}");
+    assert!(text.contains("enabled: false"), "{text}");
+}
+
+#[test]
 fn notes_and_tags_of_a_file_are_written_again() {
     let file = declared(
         "_format_version: '1.1'\n_comment: 'mine: yes'\n_info: {select_tags: [a]}\nconsumers: [{username: u}]\n",
     );
     let preamble = Preamble { comment: file.comment.as_deref(), select_tags: &file.select_tags };
     let entities = file.entities.iter().map(|entity| (entity.kind, entity.json().unwrap()));
-    let style = Style { layout: Layout::Nested, format: Format::Yaml, complete: false };
+    let style = Style { layout: Layout::Nested, format: Format::Yaml, detail: Detail::Terse };
     let again = declared(&write(entities, &preamble, style));
     assert_eq!((again.comment, again.select_tags), (file.comment, file.select_tags));
     assert_eq!(again.format_version, FormatVersion::V3_0);
@@ -423,7 +436,7 @@ fn an_entity_whose_owner_is_not_written_is_written_flat() {
     let text = write(
         routes.map(|entity| (entity.kind, entity.json().unwrap())),
         &Preamble::default(),
-        Style { layout: Layout::Nested, format: Format::Json, complete: true },
+        Style { layout: Layout::Nested, format: Format::Json, detail: Detail::Complete },
     );
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["routes"].as_array().unwrap().len(), 3);
@@ -489,12 +502,12 @@ mod any {
 
     proptest! {
         #[test]
-        fn configuration_is_written_and_read_back_unchanged(text in document(), nested: bool, yaml: bool, complete: bool) {
+        fn configuration_is_written_and_read_back_unchanged(text in document(), nested: bool, yaml: bool, terse: bool) {
             let original = declared(&text);
             let style = Style {
                 layout: if nested { Layout::Nested } else { Layout::Flat },
                 format: if yaml { Format::Yaml } else { Format::Json },
-                complete,
+                detail: if terse { Detail::Terse } else { Detail::Complete },
             };
             let written = write(original.entities.iter().map(|entity| (entity.kind, entity.json().unwrap())), &Preamble::default(), style);
             let again = with_cx(|cx| read(&written, Some(style.format), cx));

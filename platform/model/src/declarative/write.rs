@@ -27,9 +27,23 @@ pub struct Style {
     pub layout: Layout,
     /// YAML or JSON.
     pub format: Format,
-    /// Whether to write what a reader fills in by itself: defaults, times, and ids that follow from names.
-    pub complete: bool,
+    /// How much of what a reader fills in by itself.
+    pub detail: Detail,
 }
+
+/// How much a file says that its reader would fill in by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    Terse,
+    /// Defaults: decK 1.4 knows some of Kong's only, and sees a difference where others are left out.
+    Explicit,
+    /// Defaults, times, and ids that follow from names.
+    Complete,
+}
+
+/// Fields whose default is never written, because decK 1.4 refuses files that have them.
+const REFUSED_BY_OLD_TOOLS: [(Kind, &str); 2] = [(Kind::Service, "enabled"), (Kind::Upstream, "use_srv_name")];
 
 /// What a file says besides its entities.
 #[derive(Debug, Clone, Default)]
@@ -122,18 +136,18 @@ impl Writer {
             entity.shift_remove(field);
         }
         let schema = kind.def().schema;
-        prune(schema.fields, &mut entity, style.complete);
+        prune(schema.fields, &mut entity, &|field| style.detail == Detail::Terse || refused(kind, field));
         if let Some(config) = plugin_schema(kind, &entity)
             && let Some(Value::Object(fields)) = entity.get_mut("config")
         {
-            prune(config.fields, fields, style.complete);
+            prune(config.fields, fields, &|_| style.detail == Detail::Terse);
             if fields.is_empty() {
                 entity.shift_remove("config");
             }
         }
         self.name_references(schema, &mut entity);
         let mut written = name_first(kind, entity);
-        if !style.complete {
+        if style.detail != Detail::Complete {
             written = terse(kind, written, id, owner.map(|(field, _, id)| (id, field)));
         }
         for child in ORDER {
@@ -217,19 +231,23 @@ fn plugin_schema(kind: Kind, entity: &Object) -> Option<&'static Schema> {
     plugins::find(name).map(|plugin| plugin.schema)
 }
 
-/// Takes out what a reader fills in: nothing where nothing is the default, and other defaults unless `complete`.
-fn prune(fields: &[Field], values: &mut Object, complete: bool) {
+fn refused(kind: Kind, field: &Field) -> bool {
+    REFUSED_BY_OLD_TOOLS.contains(&(kind, field.name))
+}
+
+/// Takes out what says nothing: no value where none is the default, and the defaults of `needless` fields.
+fn prune(fields: &[Field], values: &mut Object, needless: &dyn Fn(&Field) -> bool) {
     for field in fields {
         let Some(value) = values.get_mut(field.name) else { continue };
         if let (Type::Record(inner), Value::Object(inner_values)) = (field.ty, &mut *value) {
-            prune(inner, inner_values, complete);
+            prune(inner, inner_values, needless);
             if inner_values.is_empty() && matches!(field.default, Literal::Record) {
                 values.shift_remove(field.name);
             }
             continue;
         }
         let default = default_of(&field.default);
-        if (value.is_null() && default.is_null()) || (!complete && !value.is_null() && same(value, &default)) {
+        if (value.is_null() && default.is_null()) || (!value.is_null() && same(value, &default) && needless(field)) {
             values.shift_remove(field.name);
         }
     }
