@@ -4,7 +4,7 @@
 pub mod keys;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ impl Config {
         let declarative_config = settings.text("declarative_config").map(PathBuf::from);
         let proxy = read_proxy(settings);
         let workers = settings.parsed("nginx_worker_processes", workers);
-        let access_log = settings.parsed("proxy_access_log", |text| Ok(access_log(text)));
+        let access_log = settings.text("proxy_access_log").zip(prefix.as_deref()).map(access_log);
         let log_level = settings.parsed("log_level", |name| os::log::Level::parse(name).ok_or_else(String::new));
         Some(Config {
             prefix: prefix?,
@@ -239,11 +239,12 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
-fn access_log(text: &str) -> AccessLog {
+/// Kong: a path that does not begin at the root begins at `prefix`.
+fn access_log((text, prefix): (&str, &Path)) -> AccessLog {
     match text {
         "off" | "" => AccessLog::Off,
         "/dev/stdout" => AccessLog::Stdout,
-        path => AccessLog::File(path.into()),
+        path => AccessLog::File(prefix.join(path)),
     }
 }
 

@@ -124,6 +124,11 @@ pub const KEYS: &[Key] = &[
         "auto",
         "How many workers serve clients: a number, or auto for one per processor.",
     ),
-    Key::new("proxy_access_log", Kind::Text, "off", "Where requests are logged: a path, /dev/stdout, or off."),
+    Key::new(
+        "proxy_access_log",
+        Kind::Text,
+        "off",
+        "Where requests are logged: a path (below prefix, unless it begins with /), /dev/stdout, or off.",
+    ),
     Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
 ];

@@ -115,3 +115,11 @@ cluster_cert_key: must be set where cluster_control_plane is; \"cp-lite hybrid g
         mistakes(&format!("cluster_control_plane = 'cp:1'\ncluster_cert = '{cert}'\ncluster_cert_key = '{key}'\n"));
     assert_eq!(told, format!("2:1: cluster_cert: {key} is not the private key of the certificate in {cert}"));
 }
+
+#[test]
+fn a_relative_access_log_lies_below_prefix() {
+    let log = |text: &str| read(&format!("prefix = '/data'\nproxy_access_log = '{text}'\n")).1.unwrap().access_log;
+    assert_eq!(log("logs/access.log"), AccessLog::File("/data/logs/access.log".into()));
+    assert_eq!(log("/var/log/a"), AccessLog::File("/var/log/a".into()));
+    assert_eq!(log("/dev/stdout"), AccessLog::Stdout);
+}
