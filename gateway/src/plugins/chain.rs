@@ -59,7 +59,7 @@ impl<'s> Chain<'s> {
     }
 
     /// The next instance to run.
-    pub fn next(&mut self) -> Option<&'s Arc<Instance>> {
+    pub fn advance(&mut self) -> Option<&'s Arc<Instance>> {
         loop {
             let turn = self.lists.iter().filter_map(|list| list.first()).map(|head| turn_of(head)).min()?;
             let mut chosen = None;

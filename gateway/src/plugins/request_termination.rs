@@ -1,6 +1,6 @@
 //! `request-termination`: answers every request (or those with a trigger) with a fixed status and body.
 
-use super::cx::{Answer, AnswerBody, BodyError, Cx};
+use super::cx::{Answer, AnswerBody, Cx};
 use super::form;
 use super::{Access, Fields, Plugin, PluginError, Verdict};
 use bytes::Bytes;
@@ -108,10 +108,7 @@ impl Plugin for RequestTermination {
             return Access::Respond(Box::new(self.fixed()));
         }
         Access::Wait(Box::pin(async move {
-            let body = match cx.body.read_whole().await {
-                Ok(body) => Some(body),
-                Err(BodyError::TooLarge | BodyError::Client) => None,
-            };
+            let body = cx.body.read_whole().await.ok();
             Verdict::Respond(Box::new(self.echoed(cx, body.as_deref().filter(|body| !body.is_empty()))))
         }))
     }

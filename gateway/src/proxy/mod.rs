@@ -55,7 +55,6 @@ use pool::{Bounds, Pool};
 use request_body::UpstreamRequest;
 use request_id::{RequestId, RequestIds};
 use response_body::{Log, Streaming};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -136,6 +135,7 @@ struct Found<'s> {
 }
 
 /// What becomes the answer.
+#[allow(clippy::large_enum_variant, reason = "one per request, taken apart at once; a box would be an allocation")]
 enum Reply {
     /// An upstream's.
     Proxied { head: response::Parts, body: ResponseBody, hop: Hop, waited: Duration },
@@ -279,7 +279,7 @@ impl Proxy {
     ) -> Option<Box<Answer>> {
         let service = found.service.map(|service| service.id);
         let mut chain = Chain::new(snapshot, found.route.id, service, cx.client.over_tls);
-        while let Some(instance) = chain.next() {
+        while let Some(instance) = chain.advance() {
             ran.push(instance);
             match instance.plugin.access(cx) {
                 Access::Continue => {}
@@ -534,8 +534,8 @@ fn name_only(host: &HeaderValue) -> HeaderValue {
 }
 
 /// A target with this path and the query that `uri` has; the same target where nothing changes.
-fn target(uri: &Uri, path: &Cow<'_, str>) -> Result<Uri, ProxyError> {
-    if uri.authority().is_none() && uri.path() == *path {
+fn target(uri: &Uri, path: &str) -> Result<Uri, ProxyError> {
+    if uri.authority().is_none() && uri.path() == path {
         return Ok(uri.clone());
     }
     let target = match uri.query() {

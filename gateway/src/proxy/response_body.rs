@@ -141,7 +141,7 @@ impl Body for ResponseBody {
         if let Some(Ok(frame)) = &item {
             this.end.body_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        this.end.complete = matches!(&item, None) || this.is_end_stream();
+        this.end.complete = item.is_none() || this.is_end_stream();
         Poll::Ready(item)
     }
 

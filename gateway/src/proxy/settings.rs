@@ -83,7 +83,15 @@ pub struct ResponseHeaders {
 
 impl Default for ResponseHeaders {
     fn default() -> Self {
-        Self { upstream_status: false, ..Self::ALL }
+        Self {
+            via: true,
+            server: true,
+            proxy_latency: true,
+            upstream_latency: true,
+            response_latency: true,
+            upstream_status: false,
+            request_id: true,
+        }
     }
 }
 
@@ -93,15 +101,6 @@ impl Default for ResponseHeaders {
 pub struct UnknownHeader(pub String);
 
 impl ResponseHeaders {
-    const ALL: Self = Self {
-        via: true,
-        server: true,
-        proxy_latency: true,
-        upstream_latency: true,
-        response_latency: true,
-        upstream_status: true,
-        request_id: true,
-    };
     const NONE: Self = Self {
         via: false,
         server: false,

@@ -147,30 +147,33 @@ struct Clock {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    ForRoom,
-    ForClient,
-    ForAnswer,
+    /// The upstream takes nothing more.
+    Room,
+    /// The client has not sent all of its body.
+    Client,
+    /// All is sent.
+    Answer,
 }
 
 impl Clock {
     fn start() -> Self {
-        Self { waiting: Waiting::ForAnswer, since: Instant::now(), pieces: 0 }
+        Self { waiting: Waiting::Answer, since: Instant::now(), pieces: 0 }
     }
 
     /// When the patience ends, and with which error.
     fn due(&mut self, traffic: &Traffic, progress: &Progress, patience: Patience) -> (Instant, ProxyError) {
         let waiting = match (traffic.write_stuck.load(Ordering::Relaxed), progress.is_done()) {
-            (true, _) => Waiting::ForRoom,
-            (false, false) => Waiting::ForClient,
-            (false, true) => Waiting::ForAnswer,
+            (true, _) => Waiting::Room,
+            (false, false) => Waiting::Client,
+            (false, true) => Waiting::Answer,
         };
         if waiting != self.waiting || progress.pieces() != self.pieces {
             (self.waiting, self.pieces, self.since) = (waiting, progress.pieces(), Instant::now());
         }
         let (patience, error) = match waiting {
-            Waiting::ForRoom => (patience.write, ProxyError::WriteTimeout(patience.write)),
-            Waiting::ForClient => (patience.client, ProxyError::ClientTimeout(patience.client)),
-            Waiting::ForAnswer => (patience.read, ProxyError::ReadTimeout(patience.read)),
+            Waiting::Room => (patience.write, ProxyError::WriteTimeout(patience.write)),
+            Waiting::Client => (patience.client, ProxyError::ClientTimeout(patience.client)),
+            Waiting::Answer => (patience.read, ProxyError::ReadTimeout(patience.read)),
         };
         (later(self.since, patience), error)
     }
