@@ -21,29 +21,34 @@ use model::catalog::{CONFLICTS_MAX, Conflict};
 use model::kind::KindDef;
 use model::{Change, Id, Kind, Record};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
-    changes: Vec<Item>,
+struct Body<'a> {
+    #[serde(borrow)]
+    changes: Vec<Item<'a>>,
     #[serde(default)]
     expect: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Item {
-    Put(Put),
+enum Item<'a> {
+    #[serde(borrow)]
+    Put(Put<'a>),
     Delete(Delete),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Put {
+struct Put<'a> {
     kind: String,
-    entity: Map<String, Value>,
+    /// Parsed one at a time: a whole configuration as a tree of values would be many times its size.
+    #[serde(borrow)]
+    entity: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -55,14 +60,14 @@ struct Delete {
 
 /// Answers the request.
 pub(super) async fn apply(app: &App, request: &Request<'_>) -> Result<Reply, Problem> {
-    let Content::Json(object) = &request.content else { return Err(Problem::UnsupportedMediaType) };
-    let body: Body = serde_json::from_value(Value::Object(object.clone()))
+    let Content::Json(json) = &request.content else { return Err(Problem::UnsupportedMediaType) };
+    let body: Body<'_> = serde_json::from_slice(json)
         .map_err(|error| Problem::BadBody(format!("not a list of changes: {error}")))?;
     let (committed, _) = settle(app, |view| body.plan(app, view)).await?;
     Ok(Reply::ok(json!({"version": committed.version, "changed": committed.changed})))
 }
 
-impl Body {
+impl Body<'_> {
     fn plan(&self, app: &App, view: &View) -> Result<Plan, Problem> {
         if let Some(expected) = self.expect.filter(|expected| *expected != view.version) {
             return Err(Problem::Outdated(format!(
@@ -104,37 +109,40 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn take(&mut self, index: usize, item: &Item) {
-        let (kind, id) = match item {
-            Item::Put(put) => (&put.kind, put.entity.get("id").cloned()),
-            Item::Delete(delete) => (&delete.kind, Some(json!(delete.id))),
-        };
-        if let Err(problem) = self.try_take(index, item) {
-            self.report(index, kind, id.unwrap_or_default(), problem);
+    fn take(&mut self, index: usize, item: &Item<'_>) {
+        match item {
+            Item::Delete(Delete { kind, id }) => match known(kind) {
+                Ok(def) => self.add(index, Change::Delete { kind: def.kind, id: *id }),
+                Err(problem) => self.report(index, kind, json!(id), problem),
+            },
+            Item::Put(Put { kind, entity }) => {
+                let entity = serde_json::from_str::<Map<String, Value>>(entity.get());
+                let entity = entity.map_err(|_| Problem::BadBody("the entity is not an object".to_owned()));
+                let id = entity.as_ref().ok().and_then(|entity| entity.get("id")).cloned().unwrap_or_default();
+                let taken = entity.and_then(|entity| self.take_put(index, known(kind)?, entity));
+                if let Err(problem) = taken {
+                    self.report(index, kind, id, problem);
+                }
+            }
         }
     }
 
-    fn try_take(&mut self, index: usize, item: &Item) -> Result<(), Problem> {
-        match item {
-            Item::Delete(Delete { kind, id }) => {
-                let kind = known(kind)?.kind;
-                self.add(index, Change::Delete { kind, id: *id });
-            }
-            Item::Put(Put { kind, entity }) => {
-                let def = known(kind)?;
-                let mut input = entity.clone();
-                self.identify(def, &mut input)?;
-                let names = snis::take(def, &mut input)?;
-                let canonical = self.checker.check(def, input)?;
-                let (id, record) = put(def, &canonical)?;
-                if let Some(names) = names {
-                    for change in snis::changes(self.view, &self.checker, id, &names)? {
-                        self.add(index, change);
-                    }
-                }
-                self.add(index, Change::Put(record));
+    fn take_put(
+        &mut self,
+        index: usize,
+        def: &'static KindDef,
+        mut input: Map<String, Value>,
+    ) -> Result<(), Problem> {
+        self.identify(def, &mut input)?;
+        let names = snis::take(def, &mut input)?;
+        let canonical = self.checker.check(def, input)?;
+        let (id, record) = put(def, &canonical)?;
+        if let Some(names) = names {
+            for change in snis::changes(self.view, &self.checker, id, &names)? {
+                self.add(index, change);
             }
         }
+        self.add(index, Change::Put(record));
         Ok(())
     }
 

@@ -32,8 +32,8 @@ pub(super) struct Request<'a> {
 pub(super) enum Content {
     /// None.
     Empty,
-    /// A JSON object.
-    Json(Map<String, Value>),
+    /// JSON, not yet parsed.
+    Json(Bytes),
     /// Names and values, whose types a schema has to tell.
     Form(Form),
 }
@@ -63,7 +63,7 @@ impl Content {
         let content_type = content_type.to_str().map_err(|_| Problem::UnsupportedMediaType)?;
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
-            "application/json" => json(body),
+            "application/json" => Ok(Self::Json(body.clone())),
             "application/x-www-form-urlencoded" => Ok(Self::Form(Form::read(form_urlencoded::parse(body))?)),
             "multipart/form-data" => {
                 let fields = multipart::read(content_type, body)?;
@@ -75,22 +75,25 @@ impl Content {
 
     /// The content as an entity of this kind; a form's values become what the schema says they are. `existing` is what
     /// a change is about: a plugin's name may be known only from there.
-    pub(super) fn entity(&self, def: &KindDef, existing: Option<&Map<String, Value>>) -> Map<String, Value> {
+    pub(super) fn entity(
+        &self,
+        def: &KindDef,
+        existing: Option<&Map<String, Value>>,
+    ) -> Result<Map<String, Value>, Problem> {
         match self {
-            Self::Empty => Map::new(),
-            Self::Json(object) => object.clone(),
-            Self::Form(form) => form.entity(def, existing),
+            Self::Empty => Ok(Map::new()),
+            Self::Json(body) => object(body),
+            Self::Form(form) => Ok(form.entity(def, existing)),
         }
     }
 }
 
-/// A JSON object (Kong: 400 for anything that does not parse). No body at all is an empty object, as for Kong.
-fn json(body: &Bytes) -> Result<Content, Problem> {
-    let cannot_parse = || Problem::BadBody("Cannot parse JSON body".to_owned());
+/// A JSON object (Kong: 400 for anything that does not parse). An empty list is one, as it is for Kong.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(Content::Json(object)),
-        Ok(Value::Array(array)) if array.is_empty() => Ok(Content::Json(Map::new())),
-        _ => Err(cannot_parse()),
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Array(array)) if array.is_empty() => Ok(Map::new()),
+        _ => Err(Problem::BadBody("Cannot parse JSON body".to_owned())),
     }
 }
 

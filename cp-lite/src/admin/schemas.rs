@@ -43,7 +43,7 @@ pub(super) fn validate_plugin(app: &App, request: &Request<'_>, _: &[&str]) -> R
 }
 
 fn check(app: &App, request: &Request<'_>, def: &'static KindDef) -> Result<Reply, Problem> {
-    let canonical = Checker::new(app).check(def, request.content.entity(def, None))?;
+    let canonical = Checker::new(app).check(def, request.content.entity(def, None)?)?;
     // What passes its schema and still has no body would be a mistake of ours; better said here than at the write.
     (def.to_body)(&canonical).map_err(|error| unreadable(def.kind, model::Id::default(), &error))?;
     Ok(Reply::ok(json!({"message": "schema validation successful"})))

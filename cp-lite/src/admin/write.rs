@@ -75,7 +75,7 @@ pub(super) async fn post(
     content: &Content,
 ) -> Result<Reply, Problem> {
     let shown = settle(app, |view| {
-        let mut input = content.entity(def, None);
+        let mut input = content.entity(def, None)?;
         if let Some((link, key)) = parent {
             let parent = locate(view, Place::Flat(link.parent, key), Need::Existing)?.existing()?;
             input.insert(link.field.to_owned(), links::to(parent));
@@ -96,7 +96,7 @@ pub(super) async fn post(
 pub(super) async fn put_entity(app: &App, place: Place<'_>, content: &Content) -> Result<Reply, Problem> {
     let shown = settle(app, |view| {
         let subject = locate(view, place, Need::Upsert)?;
-        let mut input = content.entity(subject.def, None);
+        let mut input = content.entity(subject.def, None)?;
         if let Some(id) = subject.id {
             input.insert("id".to_owned(), Value::String(id.to_string()));
             if subject.exists {
@@ -115,7 +115,7 @@ pub(super) async fn patch(app: &App, place: Place<'_>, content: &Content) -> Res
         let subject = locate(view, place, Need::Existing)?;
         let id = subject.existing()?;
         let existing = entity(view, subject.def, id)?;
-        let mut patch = content.entity(subject.def, Some(&existing));
+        let mut patch = content.entity(subject.def, Some(&existing))?;
         // An id in the body cannot move an entity, and neither can the place it was reached by.
         patch.insert("id".to_owned(), Value::String(id.to_string()));
         let names = snis::take(subject.def, &mut patch)?;
