@@ -10,7 +10,7 @@ use crate::tree::{Tree, TreeError};
 use crate::{CommitError, Key, VALUE_BYTES_MAX};
 
 /// After so many bytes sled is closed and opened again, for it keeps what it wrote in memory.
-const REOPEN_BYTES: u64 = 1 * 1024 * 1024;
+const REOPEN_BYTES: u64 = 1024 * 1024;
 
 /// A generation being built. Dropped before its end, it is removed.
 pub(crate) struct Builder {

@@ -5,6 +5,8 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::OpenError;
 use crate::seal::{Purpose, hasher};
@@ -15,6 +17,10 @@ pub(crate) const FORMAT: u32 = 1;
 const SMALL_FILE_BYTES_MAX: u64 = 256;
 /// How many zeros are written at a time when a file is preallocated.
 const ZERO_BYTES: usize = 64 * 1024;
+
+/// How long a lock is waited for: a holder may be just ending, or its descriptor in a child that has yet to exec.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 const CURRENT: &str = "CURRENT";
 const LOCK: &str = "lock";
@@ -46,10 +52,14 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, OpenError> {
     let path = dir.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| OpenError::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.into())),
-        Err(TryLockError::Error(error)) => Err(OpenError::io(path, error)),
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.into())),
+            Err(TryLockError::Error(error)) => return Err(OpenError::io(path, error)),
+        }
     }
 }
 

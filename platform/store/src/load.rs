@@ -12,7 +12,7 @@ use crate::journal::{self, Found, Journal, Pair};
 use crate::layout::{self, generation_dir, remove};
 use crate::pending::Pending;
 use crate::seal::Root;
-use crate::sled_thread::{Frozen, Load};
+use crate::sled_thread::{Frozen, Load, Worker};
 use crate::spill;
 use crate::tree::{self, TreeError};
 use crate::{Change, CommitError, Key, OpenError, Options, Store, quarantine};
@@ -40,15 +40,11 @@ impl Store {
         remove_other_generations(dir, generation)?;
         let gen_dir = generation_dir(dir, generation);
         let pair = journal::read(&gen_dir, generation)?;
-        let (sled, root) = start_load(dir, &gen_dir, generation)?;
-        let result = pending(&gen_dir, generation, &pair, &root).and_then(|pending| {
-            let frozen = pending.frozen.as_ref().map(|frozen| frozen.changes.clone());
-            let overlay = frozen.unwrap_or_default().with(&pending.recent);
-            merge(&gen_dir, &sled, &overlay, load)?;
-            Ok(pending)
-        });
-        sled.end();
-        let Recovered { frozen, recent, seq, meta } = result?;
+        let worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
+        let (sled, root) = start_load(&worker, dir, &gen_dir, generation)?;
+        let Recovered { frozen, recent, seq, meta } = pending(&gen_dir, generation, &pair, &root)?;
+        let overlay = frozen.as_ref().map(|frozen| frozen.changes.clone()).unwrap_or_default().with(&recent);
+        merge(&gen_dir, &sled, &overlay, load)?;
         let mut journal = Journal::open(&gen_dir, generation, &pair.newer).map_err(|e| OpenError::io(&gen_dir, e))?;
         if seq > pair.newer.last() {
             // sled has everything and more: this journal's end is gone, so it cannot be continued.
@@ -65,6 +61,7 @@ impl Store {
             meta: meta.clone(),
             recent,
             frozen: frozen.map(Arc::new),
+            worker,
             checkpoint: None,
             root,
             failure: None,
@@ -122,10 +119,10 @@ fn remove_other_generations(dir: &Path, in_use: u64) -> Result<(), OpenError> {
 }
 
 /// Starts reading sled; on a full disk, with the space that was set aside for this.
-fn start_load(dir: &Path, gen_dir: &Path, generation: u64) -> Result<(Load, Root), OpenError> {
-    let mut started = Load::start(gen_dir, generation);
+fn start_load(worker: &Worker, dir: &Path, gen_dir: &Path, generation: u64) -> Result<(Load, Root), OpenError> {
+    let mut started = Load::start(worker, gen_dir, generation);
     if started.as_ref().is_err_and(TreeError::is_disk_full) && layout::release_reserve(dir) {
-        started = Load::start(gen_dir, generation);
+        started = Load::start(worker, gen_dir, generation);
     }
     started.map_err(|e| open_error(gen_dir, e))
 }

@@ -1,12 +1,14 @@
-//! What is done with sled, done on a thread made for it and gone afterwards: a load or a checkpoint.
+//! The thread on which sled loads and makes checkpoints, and what is asked of it.
 //!
-//! A panic there ends nothing but itself, and a hang is noticed by whoever waits with a deadline; the journal carries
-//! on meanwhile. sled is closed when the thread ends, and its memory with it.
+//! A panic there ends nothing but the job, and a hang is noticed by whoever waits with a deadline; the journal carries
+//! on meanwhile. sled is open only during a job. It is one thread for all of them because an allocator that keeps a
+//! heap per thread keeps what sled freed: one such heap is enough.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,10 +23,50 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PIECE_BYTES: usize = 32 * 1024;
 /// How many pieces may wait to be taken.
 const PIECES_MAX: usize = 2;
-/// How long the end of a load given up is waited for, and how often looked at.
+/// How long the end of the thread is waited for, and how often looked at.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 const END_POLL: Duration = Duration::from_millis(1);
 const NAME: &str = "store-sled";
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// At most one job waits: the store asks for the next when it has had the answer to the last.
+    jobs: Option<Sender<Job>>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    pub(crate) fn start() -> io::Result<Worker> {
+        let (sender, jobs) = channel::<Job>();
+        let work = move || {
+            for job in jobs {
+                // Whoever waits sees its channel closed.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        let thread = Builder::new().name(NAME.into()).spawn(work)?;
+        Ok(Worker { jobs: Some(sender), thread })
+    }
+
+    fn post(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let posted = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Box::new(job)).is_ok());
+        if posted { Ok(()) } else { Err(io::Error::other("the thread for sled is gone")) }
+    }
+}
+
+impl Drop for Worker {
+    /// Waits until sled is closed, unless it hangs.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let patience = Instant::now() + END_PATIENCE;
+        while !self.thread.is_finished() && Instant::now() < patience {
+            std::thread::sleep(END_POLL);
+        }
+    }
+}
 
 /// A checkpoint to be made: the state after commit `seq` is what sled has, with `changes` on top.
 #[derive(Debug)]
@@ -52,14 +94,19 @@ pub(crate) enum Outcome {
 }
 
 impl Checkpoint {
-    pub(crate) fn start(generation_dir: &Path, generation: u64, frozen: Arc<Frozen>) -> io::Result<Checkpoint> {
+    pub(crate) fn start(
+        worker: &Worker,
+        generation_dir: &Path,
+        generation: u64,
+        frozen: Arc<Frozen>,
+    ) -> io::Result<Checkpoint> {
         let dir = generation_dir.to_path_buf();
         let (sender, result) = sync_channel(1);
         let work = move || {
             // Nobody listening means that the store is gone, and with it all interest.
             let _ = sender.send(checkpoint(&dir, generation, &frozen));
         };
-        Builder::new().name(NAME.into()).spawn(work)?;
+        worker.post(work)?;
         Ok(Checkpoint { result })
     }
 
@@ -69,7 +116,7 @@ impl Checkpoint {
             Ok(Ok(root)) => Outcome::Done(root),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(TryRecvError::Empty) => Outcome::Running,
-            Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint's thread panicked")),
+            Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
         }
     }
 
@@ -79,9 +126,7 @@ impl Checkpoint {
             Ok(Ok(root)) => Outcome::Done(root),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(RecvTimeoutError::Timeout) => Outcome::Running,
-            Err(RecvTimeoutError::Disconnected) => {
-                Outcome::Failed(TreeError::corrupt("the checkpoint's thread panicked"))
-            }
+            Err(RecvTimeoutError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
         }
     }
 }
@@ -127,20 +172,19 @@ enum Message {
 /// The content of sled, read record by record, each verified, with a verdict over all at the end.
 pub(crate) struct Load {
     messages: Receiver<Result<Message, TreeError>>,
-    thread: JoinHandle<()>,
 }
 
 impl Load {
     /// Opens sled and reads the root.
-    pub(crate) fn start(generation_dir: &Path, generation: u64) -> Result<(Load, Root), TreeError> {
+    pub(crate) fn start(worker: &Worker, generation_dir: &Path, generation: u64) -> Result<(Load, Root), TreeError> {
         let dir = generation_dir.to_path_buf();
         let (sender, messages) = sync_channel(PIECES_MAX);
         let work = move || {
             let end = read(&dir, generation, &sender);
             let _ = sender.send(end.map(|()| Message::Done));
         };
-        let thread = Builder::new().name(NAME.into()).spawn(work)?;
-        let load = Load { messages, thread };
+        worker.post(work)?;
+        let load = Load { messages };
         match load.receive()? {
             Message::Root(root) => Ok((load, root)),
             Message::Piece(_) | Message::Done => Err(TreeError::corrupt("no root came first")),
@@ -163,15 +207,6 @@ impl Load {
                 RecvTimeoutError::Disconnected => "the thread that reads sled panicked",
             }))
         })
-    }
-
-    /// Ends the reading, early or not, and waits until sled is closed, unless it hangs.
-    pub(crate) fn end(self) {
-        drop(self.messages);
-        let patience = Instant::now() + END_PATIENCE;
-        while !self.thread.is_finished() && Instant::now() < patience {
-            std::thread::sleep(END_POLL);
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::journal::{FRAMES_START, JOURNAL_BYTES, Journal};
 use crate::layout::{self, Lock, generation_dir, remove, set_current, size};
 use crate::pending::Pending;
 use crate::seal::Root;
-use crate::sled_thread::{Checkpoint, Frozen, Outcome};
+use crate::sled_thread::{Checkpoint, Frozen, Outcome, Worker};
 use crate::spill;
 use crate::tree::Tree;
 use crate::{COMMIT_BYTES_MAX, Change, CommitError, Key, META_BYTES_MAX, VALUE_BYTES_MAX};
@@ -81,6 +81,7 @@ pub struct Store {
     /// Between the checkpoint and that base: the other journal's commits.
     pub(crate) frozen: Option<Arc<Frozen>>,
     pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) worker: Worker,
     /// What sled holds.
     pub(crate) root: Root,
     pub(crate) failure: Option<Failure>,
@@ -223,7 +224,7 @@ impl Store {
 
     fn start_checkpoint(&mut self) {
         let Some(frozen) = self.frozen.clone() else { return };
-        match Checkpoint::start(&self.generation_dir(), self.generation, frozen) {
+        match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => self.checkpoint_failed(error.to_string(), false),
         }
@@ -320,7 +321,13 @@ impl Store {
         self.meta.clone_from(&root.meta);
         self.recent = Pending::default();
         self.frozen = None;
-        self.checkpoint = None;
+        if self.checkpoint.take().is_some() {
+            // It hangs, in files that nobody needs any more. Let it; sled gets another thread.
+            match Worker::start() {
+                Ok(worker) => self.worker = worker,
+                Err(error) => tracing::warn!(%error, "store: no thread for sled, its checkpoints will fail"),
+            }
+        }
         self.failure = None;
         self.turning = false;
         self.root = root;
