@@ -61,8 +61,8 @@ struct Delete {
 /// Answers the request.
 pub(super) async fn apply(app: &App, request: &Request<'_>) -> Result<Reply, Problem> {
     let Content::Json(json) = &request.content else { return Err(Problem::UnsupportedMediaType) };
-    let body: Body<'_> = serde_json::from_slice(json)
-        .map_err(|error| Problem::BadBody(format!("not a list of changes: {error}")))?;
+    let body: Body<'_> =
+        serde_json::from_slice(json).map_err(|error| Problem::BadBody(format!("not a list of changes: {error}")))?;
     let (committed, _) = settle(app, |view| body.plan(app, view)).await?;
     Ok(Reply::ok(json!({"version": committed.version, "changed": committed.changed})))
 }
@@ -127,12 +127,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn take_put(
-        &mut self,
-        index: usize,
-        def: &'static KindDef,
-        mut input: Map<String, Value>,
-    ) -> Result<(), Problem> {
+    fn take_put(&mut self, index: usize, def: &'static KindDef, mut input: Map<String, Value>) -> Result<(), Problem> {
         self.identify(def, &mut input)?;
         let names = snis::take(def, &mut input)?;
         let canonical = self.checker.check(def, input)?;

@@ -68,10 +68,13 @@ pub(super) trait Durable: Send {
 }
 
 /// The store behind a wall: a panic in it fails the commit at hand and every later one, and ends nothing else.
-struct Guarded(Option<Store>);
+pub(super) struct Guarded(pub(super) Option<Store>);
 
 impl Guarded {
-    fn with(&mut self, write: impl FnOnce(&mut Store) -> Result<(), store::CommitError>) -> Result<(), String> {
+    pub(super) fn with(
+        &mut self,
+        write: impl FnOnce(&mut Store) -> Result<(), store::CommitError>,
+    ) -> Result<(), String> {
         // A store that panicked may be in any state; it is not used again until the next start has checked it.
         let mut store = self.0.take().ok_or_else(|| "the store has failed; restart the control plane".to_owned())?;
         let result = catch_unwind(AssertUnwindSafe(|| write(&mut store)));

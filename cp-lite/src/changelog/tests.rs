@@ -1,6 +1,6 @@
 //! What the changelog promises, on a store in memory that can fail and wait, and once on the real one.
 
-use super::committer::{Durable, Loading};
+use super::committer::{Durable, Guarded, Loading};
 use super::*;
 use model::Record;
 use model::kinds::consumers::Consumer;
@@ -276,6 +276,16 @@ fn the_real_store_gives_back_epoch_version_entities_and_deletions() {
     drop(changelog);
     let (changelog, nodes) = open();
     assert_eq!((changelog.view().version, changelog.view().catalog.digest(), nodes.len()), (3, digest, 1));
+}
+
+#[test]
+fn a_store_that_panics_fails_that_commit_and_all_later_ones_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = store::Store::open(dir.path(), store::Options::default(), &mut |_, _| {}).unwrap();
+    let mut guarded = Guarded(Some(store));
+    assert_eq!(guarded.commit(b"meta", Vec::new()), Ok(()));
+    assert!(guarded.with(|_| panic!("a mistake in the store")).is_err());
+    assert!(guarded.commit(b"meta", Vec::new()).unwrap_err().contains("restart the control plane"));
 }
 
 /// One random operation of a transaction, on few enough entities that they meet.
