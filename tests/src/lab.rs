@@ -240,7 +240,7 @@ impl Daemon {
 
     /// SIGKILL; returns what it takes to start it again on the same state and the same addresses.
     #[must_use]
-    pub fn kill(mut self) -> Setup {
+    pub fn kill(&mut self) -> Setup {
         let setup = self.resettled();
         let _ = (self.child.kill(), self.child.wait());
         setup
@@ -248,7 +248,7 @@ impl Daemon {
 
     /// SIGTERM, and waits for its end; returns what it takes to start it again.
     #[must_use]
-    pub fn stop(mut self) -> (Setup, ExitStatus) {
+    pub fn stop(&mut self) -> (Setup, ExitStatus) {
         let setup = self.resettled();
         self.signal("TERM");
         let status = self.exits();

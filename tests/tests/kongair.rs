@@ -41,7 +41,7 @@ fn converted(lab: &Lab) -> Vec<PathBuf> {
         succeeds(Command::new("node").arg("-e").arg(script).args([&input, &old]).env("NODE_PATH", tools.join("node_modules")));
         let written: Value = serde_json::from_str(&fs::read_to_string(&old).unwrap()).unwrap();
         assert_eq!(written["_format_version"], "1.1");
-        succeeds(Command::new(program("cp-lite")).args(["config", "convert"]).arg(&old).arg("-o").arg(&new));
+        succeeds(Command::new(program("cp-lite")).args(["config", "convert"]).args([&old, &new]));
         new
     };
     DOCUMENTS.iter().map(|name| convert(name)).collect()
@@ -119,16 +119,24 @@ fn what_is_not_to_be_had_is_named_with_line_and_field_and_nothing_is_applied() {
     assert_eq!(output.status.code(), Some(78), "{text}");
     let lines: Vec<String> = fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
     let line_of = |wanted: &str| lines.iter().position(|line| line.contains(wanted)).expect("it is in the file") + 1;
-    for (thing, wanted) in [
-        ("consumer_groups", "consumer_groups:"),
-        ("groups", "- groups:"),
-        ("acme", "name: acme"),
-        ("graphql-proxy-cache-advanced", "name: graphql-proxy-cache-advanced"),
-        ("graphql-rate-limiting-advanced", "name: graphql-rate-limiting-advanced"),
-    ] {
-        let place = format!("kong.yaml:{}:", line_of(wanted));
+    // A group is named where it is declared, and where a consumer wants to be in it.
+    let wanted = [
+        ("consumer_group 'gold'", line_of("- name: gold")),
+        ("consumer_group 'lifetime'", line_of("- name: lifetime")),
+        ("consumer_group 'platinum'", line_of("- name: platinum")),
+        ("consumer_group 'silver'", line_of("- name: silver")),
+        ("consumer 'dfreese' groups", line_of("- groups:")),
+        ("consumer 'jdoe' groups", line_of("username: dfreese") + 1),
+        ("consumer 'jsmith' groups", line_of("username: jdoe") + 1),
+        ("plugin 'acme' name", line_of("name: acme")),
+        ("plugin 'graphql-proxy-cache-advanced' name", line_of("name: graphql-proxy-cache-advanced")),
+        ("plugin 'graphql-rate-limiting-advanced' name", line_of("name: graphql-rate-limiting-advanced")),
+    ];
+    for (thing, line) in wanted {
+        let place = format!("kong.yaml:{line}:");
         assert!(text.lines().any(|line| line.contains(&place) && line.contains(thing)), "{thing} at {place}\n{text}");
     }
+    assert_eq!(text.lines().filter(|line| line.contains("kong.yaml:")).count(), wanted.len() + 1, "and a line that counts them\n{text}");
     assert!(!text.contains("jwt"), "what is to be had must not be named:\n{text}");
 
     let admin = format!("http://{}", pair.cp.address("admin"));

@@ -64,7 +64,8 @@ fn check_until(done: &AtomicBool, proxy: std::net::SocketAddr) -> (usize, usize)
         let seen = answer.json();
         let route = answer.header("kong-route-name").expect("debug headers").trim_start_matches("route-").to_owned();
         let n: u64 = route.parse().expect("a number");
-        let expected = json!([format!("service-{n}"), format!("/n{n}/x"), format!("user-{n}"), ["even", "odd"][(n % 2) as usize]]);
+        let origin = ["even", "odd"][(n % 2) as usize];
+        let expected = json!([format!("service-{n}"), format!("/n{n}/x"), format!("user-{n}"), origin]);
         let found = json!([answer.header("kong-service-name"), seen["uri"], seen["headers"]["x-consumer-username"], seen["origin"]]);
         assert_eq!(found, expected, "an answer of generation {n}");
         answers += 1;
