@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The most lines that wait to be written.
@@ -19,11 +20,25 @@ const LINES_MAX: usize = 8_192;
 /// How long a line may wait in the buffer.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
-/// A handle for writing lines. The last one that is dropped ends the thread, with everything written.
+/// A handle for writing lines. Dropping the last one waits until everything is written.
 #[derive(Debug, Clone)]
-pub struct AccessLog {
-    lines: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+pub struct AccessLog(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    /// `None` only while it is dropped.
+    lines: Option<SyncSender<String>>,
+    dropped: AtomicU64,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
 }
 
 impl AccessLog {
@@ -45,21 +60,22 @@ impl AccessLog {
     /// When the thread cannot be started.
     pub fn to(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, queue) = sync_channel(LINES_MAX);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || drain(&queue, sink))?;
-        Ok(Self { lines, dropped: Arc::default() })
+        let writer = std::thread::Builder::new().name("access-log".into()).spawn(move || drain(&queue, sink))?;
+        Ok(Self(Arc::new(Queue { lines: Some(lines), dropped: AtomicU64::new(0), writer: Some(writer) })))
     }
 
     /// Queues the line of a request.
     pub fn write(&self, outcome: &Outcome) {
-        if self.lines.try_send(line(outcome)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let queued = self.0.lines.as_ref().is_some_and(|lines| lines.try_send(line(outcome)).is_ok());
+        if !queued {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// How many lines were left out because the sink was too slow or broken.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.0.dropped.load(Ordering::Relaxed)
     }
 }
 

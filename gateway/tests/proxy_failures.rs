@@ -226,11 +226,14 @@ fn a_shutdown_lets_the_current_request_end() {
 }
 
 #[test]
-fn a_request_without_host_or_with_a_target_that_is_no_path_is_400() {
+fn a_request_without_one_host_or_with_a_target_that_is_no_path_is_400() {
     let gateway = Config::default().start();
-    for request in
-        ["GET / HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
-    {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
         let mut client = gateway.client();
         client.write(request);
         assert_eq!(client.answer(false).status, 400, "{request}");

@@ -129,7 +129,7 @@ async fn run(
     shutdown: &mut watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {
-        watch.enter(Phase::Answering);
+        watch.phase.set(Phase::Answering);
         let (proxy, peer) = (proxy.clone(), peer.clone());
         async move { Ok::<_, Infallible>(proxy.serve(&peer, request).await) }
     });

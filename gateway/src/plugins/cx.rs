@@ -28,7 +28,7 @@ pub struct Cx<'s> {
     pub client: Client,
     /// Its id, unique per node.
     pub request_id: RequestId,
-    /// Time since 1970 when the request arrived.
+    /// Time since 1970 when the first plugin was asked.
     pub now: Duration,
     /// The route and service that it matched, for plugins that show them.
     pub matched: Matched<'s>,

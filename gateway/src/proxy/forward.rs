@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use model::Id;
 use pki::ServerName;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Where a service's requests go.
 pub(super) struct Destination<'s> {
@@ -88,6 +89,7 @@ impl Proxy {
         destination: &Destination<'_>,
         mut request: Request<UpstreamRequest>,
         preserved_host: Option<&HeaderValue>,
+        begun: Instant,
     ) -> Result<Answered, ProxyError> {
         let retries = destination.service.retries;
         let repeatable =
@@ -95,10 +97,10 @@ impl Proxy {
         let spare = repeatable.then(|| copy_of(&request));
         let mut tried = Vec::new();
         let mut failures = 0;
-        let mut fresh = false;
         let mut place = self.pick(destination, &tried)?;
+        let mut reuse = Some(begun);
         loop {
-            let failed = match self.attempt(destination, &place, request, preserved_host, fresh).await {
+            let failed = match self.attempt(destination, &place, request, preserved_host, reuse).await {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -115,7 +117,7 @@ impl Proxy {
                 (None, Some(spare)) => copy_of(spare),
                 (None, None) => return Err(failed.inner.error),
             };
-            fresh = outlived;
+            reuse = (!outlived).then(Instant::now);
             if !outlived {
                 tried.extend(place.id);
                 place = self.pick(destination, &tried)?;
@@ -136,14 +138,14 @@ impl Proxy {
         Ok(Place { id: Some(target.id), host: &target.host, port: target.port })
     }
 
-    /// One try at one place.
+    /// One try at one place: on a pooled connection if `reuse` says so, which then is the present time.
     async fn attempt(
         &self,
         destination: &Destination<'_>,
         place: &Place<'_>,
         mut request: Request<UpstreamRequest>,
         preserved_host: Option<&HeaderValue>,
-        fresh: bool,
+        reuse: Option<Instant>,
     ) -> Result<Answered, Attempt> {
         let unsent =
             |error, request| Attempt { inner: Failed { error, unsent: Some(Box::new(request)) }, reused: false };
@@ -162,16 +164,16 @@ impl Proxy {
             read: service.read_timeout,
             client: self.shared.settings.client_body_timeout,
         };
-        let pooled = if fresh { None } else { self.pool.take(&key) };
+        let pooled = reuse.and_then(|now| self.pool.take(&key, now).zip(Some(now)));
         let reused = pooled.is_some();
-        let mut connection = match pooled {
-            Some(connection) => connection,
+        let (mut connection, now) = match pooled {
+            Some(pooled) => pooled,
             None => match self.open(destination, &name, key, service).await {
-                Ok(connection) => connection,
+                Ok(connection) => (connection, Instant::now()),
                 Err(error) => return Err(unsent(error, request)),
             },
         };
-        match connection.exchange(request, patience).await {
+        match connection.exchange(request, patience, now).await {
             Ok(response) => Ok(Answered { response, connection, key }),
             Err(inner) => Err(Attempt { inner, reused }),
         }

@@ -109,7 +109,6 @@ pub struct Peer {
 /// What is remembered of a request before plugins and the way upstream change it.
 struct Arrival {
     begun: Instant,
-    now: Duration,
     id: RequestId,
     uri: Uri,
     method: Method,
@@ -134,11 +133,19 @@ struct Found<'s> {
     matched: usize,
 }
 
+/// Where the time to an answer's head went.
+struct Times {
+    /// Until the request was on its way.
+    ours: Duration,
+    /// From then on.
+    theirs: Duration,
+}
+
 /// What becomes the answer.
 #[allow(clippy::large_enum_variant, reason = "one per request, taken apart at once; a box would be an allocation")]
 enum Reply {
     /// An upstream's.
-    Proxied { head: response::Parts, body: ResponseBody, hop: Hop, waited: Duration },
+    Proxied { head: response::Parts, body: ResponseBody, hop: Hop, times: Times },
     /// A plugin's.
     Plugin(Box<Answer>),
     /// Nobody's.
@@ -225,7 +232,6 @@ impl Proxy {
         let log = |name| if logs { headers.get(name).cloned() } else { None };
         Arrival {
             begun: Instant::now(),
-            now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             id: self.ids.next(),
             uri: head.uri.clone(),
             method: head.method.clone(),
@@ -263,7 +269,7 @@ impl Proxy {
                 over_tls: peer.over_tls,
             },
             request_id: arrival.id,
-            now: arrival.now,
+            now: Duration::ZERO,
             matched: Matched { route: (found.route.id, found.route.name.as_deref()), service: found.service },
             authenticated: None,
         }
@@ -280,6 +286,9 @@ impl Proxy {
         let service = found.service.map(|service| service.id);
         let mut chain = Chain::new(snapshot, found.route.id, service, cx.client.over_tls);
         while let Some(instance) = chain.advance() {
+            if ran.is_empty() {
+                cx.now = since_1970();
+            }
             ran.push(instance);
             match instance.plugin.access(cx) {
                 Access::Continue => {}
@@ -308,10 +317,11 @@ impl Proxy {
         let (request, hop) = self.dress(peer, arrival, found, service, cx)?;
         let preserved = arrival.host.as_ref().filter(|_| found.route.preserve_host);
         let sent = Instant::now();
-        let answered = self.forward(&destination, request, preserved).await?;
-        let waited = sent.elapsed();
-        let (head, body) = self.receive(answered, arrival, hop, service)?;
-        Ok(Reply::Proxied { head, body, hop, waited })
+        let answered = self.forward(&destination, request, preserved, sent).await?;
+        let received = Instant::now();
+        let times = Times { ours: sent - arrival.begun, theirs: received - sent };
+        let (head, body) = self.receive(answered, arrival, hop, service, received)?;
+        Ok(Reply::Proxied { head, body, hop, times })
     }
 
     /// Step 4: target and headers as the upstream is to see them.
@@ -364,6 +374,7 @@ impl Proxy {
         arrival: &Arrival,
         hop: Hop,
         service: &Service,
+        received: Instant,
     ) -> Result<(response::Parts, ResponseBody), ProxyError> {
         let Answered { response, connection, key } = answered;
         let (mut head, incoming) = response.into_parts();
@@ -374,7 +385,7 @@ impl Proxy {
                 pool: self.pool.clone(),
                 key,
                 read_timeout: service.read_timeout,
-                since: Instant::now(),
+                since: received,
             };
             return Ok((head, ResponseBody::streaming(streaming)));
         }
@@ -391,9 +402,9 @@ impl Proxy {
     fn head_of(&self, reply: Reply, arrival: &Arrival) -> (response::Parts, ResponseBody) {
         let shown = self.shared.settings.headers;
         let (mut head, body) = match reply {
-            Reply::Proxied { mut head, body, hop, waited } => {
+            Reply::Proxied { mut head, body, hop, times } => {
                 headers::clean_response(&mut head.headers, hop, head.status == StatusCode::SWITCHING_PROTOCOLS);
-                self.mark_proxied(&mut head, arrival, waited);
+                self.mark_proxied(&mut head, arrival, &times);
                 return (head, body);
             }
             Reply::Plugin(answer) => answer_of(*answer, arrival),
@@ -414,17 +425,17 @@ impl Proxy {
         (head, body)
     }
 
-    fn mark_proxied(&self, head: &mut response::Parts, arrival: &Arrival, waited: Duration) {
+    fn mark_proxied(&self, head: &mut response::Parts, arrival: &Arrival, times: &Times) {
         let shown = self.shared.settings.headers;
         let headers = &mut head.headers;
         if shown.upstream_status {
             headers.insert(names::X_KONG_UPSTREAM_STATUS, HeaderValue::from(head.status.as_u16()));
         }
         if shown.upstream_latency {
-            headers.insert(names::X_KONG_UPSTREAM_LATENCY, millis(waited));
+            headers.insert(names::X_KONG_UPSTREAM_LATENCY, millis(times.theirs));
         }
         if shown.proxy_latency {
-            headers.insert(names::X_KONG_PROXY_LATENCY, millis(arrival.begun.elapsed().saturating_sub(waited)));
+            headers.insert(names::X_KONG_PROXY_LATENCY, millis(times.ours));
         }
         if shown.via {
             headers::append_via(headers);
@@ -459,7 +470,7 @@ impl Proxy {
             let (referer, user_agent) = arrival.for_log;
             let outcome = Outcome {
                 request_id: arrival.id,
-                arrived: arrival.now,
+                arrived: since_1970().saturating_sub(arrival.begun.elapsed()),
                 client_ip: arrival.client_ip,
                 method: arrival.method,
                 uri: arrival.uri,
@@ -487,6 +498,10 @@ fn find<'s>(
     arrival: &Arrival,
     head: &request::Parts,
 ) -> Result<Found<'s>, ProxyError> {
+    // Two names for one request are how requests are smuggled past a proxy (RFC 9112 §3.2).
+    if head.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(ProxyError::BadRequest);
+    }
     let target_ok = head.uri.path().starts_with('/') && head.method != Method::CONNECT;
     if !target_ok || (arrival.host.is_none() && head.version == Version::HTTP_11) {
         return Err(ProxyError::BadRequest);
@@ -550,6 +565,10 @@ fn target(uri: &Uri, path: &str) -> Result<Uri, ProxyError> {
 fn take_head(cx: &mut Cx<'_>) -> request::Parts {
     let (empty, ()) = Request::new(()).into_parts();
     std::mem::replace(&mut cx.head, empty)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn ip_text(ip: IpAddr) -> HeaderValue {

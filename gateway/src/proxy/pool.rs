@@ -49,12 +49,12 @@ impl Pool {
     }
 
     /// The connection that was used last, if there is one that lives.
-    pub(super) fn take(&self, key: &Key) -> Option<Connection> {
+    pub(super) fn take(&self, key: &Key, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let (mut connection, since) = idle.by_key.get_mut(key)?.pop()?;
             idle.count = idle.count.saturating_sub(1);
-            if !self.expired(since) && connection.is_alive() {
+            if !self.expired(since, now) && connection.is_alive() {
                 return Some(connection);
             }
         }
@@ -81,17 +81,18 @@ impl Pool {
     /// Drops what has expired or was closed by the other side.
     pub(super) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
+        let now = Instant::now();
         let Idle { by_key, count } = &mut *idle;
         by_key.retain(|_, list| {
             let before = list.len();
-            list.retain_mut(|(connection, since)| !self.expired(*since) && connection.is_alive());
+            list.retain_mut(|(connection, since)| !self.expired(*since, now) && connection.is_alive());
             *count = count.saturating_sub(before - list.len());
             !list.is_empty()
         });
     }
 
-    fn expired(&self, since: Instant) -> bool {
+    fn expired(&self, since: Instant, now: Instant) -> bool {
         let timeout = self.bounds.idle_timeout;
-        !timeout.is_zero() && since.elapsed() >= timeout
+        !timeout.is_zero() && now.saturating_duration_since(since) >= timeout
     }
 }

@@ -171,7 +171,9 @@ impl Streaming {
         }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.since = Instant::now();
+                if !self.incoming.is_end_stream() {
+                    self.since = Instant::now();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {

@@ -95,17 +95,18 @@ impl Connection {
         self.driver
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. `now` is when its patience begins.
     pub(super) async fn exchange(
         &mut self,
         request: http::Request<UpstreamRequest>,
         patience: Patience,
+        now: Instant,
     ) -> Result<http::Response<Incoming>, Failed> {
         self.requests = self.requests.saturating_add(1);
         let progress = request.body().progress();
         let mut response = pin!(self.sender.try_send_request(request));
         let Self { driver, traffic, deadline, .. } = self;
-        let mut clock = Clock::start();
+        let mut clock = Clock { waiting: Waiting::Answer, since: now, pieces: 0 };
         let outcome = poll_fn(|cx| {
             if let Some(running) = driver
                 && running.as_mut().poll(cx).is_ready()
@@ -156,10 +157,6 @@ enum Waiting {
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self { waiting: Waiting::Answer, since: Instant::now(), pieces: 0 }
-    }
-
     /// When the patience ends, and with which error.
     fn due(&mut self, traffic: &Traffic, progress: &Progress, patience: Patience) -> (Instant, ProxyError) {
         let waiting = match (traffic.write_stuck.load(Ordering::Relaxed), progress.is_done()) {

@@ -2,6 +2,7 @@
 //! whose behaviour a test scripts, and a client that speaks plain bytes.
 #![allow(dead_code, unreachable_pub, reason = "each test file includes this module and uses a part")]
 
+use gateway::access_log::AccessLog;
 use gateway::dns::Resolver;
 use gateway::listen::{self, Limits, Workers};
 use gateway::proxy::{Settings, Shared};
@@ -91,11 +92,23 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(snapshot: Snapshot, settings: Settings, limits: Limits) -> Self {
-        let bound = listen::bind(&listen::address::parse("127.0.0.1:0").unwrap()).unwrap();
+        Self::start_on("127.0.0.1:0", None, None, snapshot, settings, limits)
+    }
+
+    /// A gateway on these listeners, with what they need.
+    pub fn start_on(
+        listeners: &str,
+        tls: Option<Arc<pki::ServerConfig>>,
+        access_log: Option<AccessLog>,
+        snapshot: Snapshot,
+        settings: Settings,
+        limits: Limits,
+    ) -> Self {
+        let bound = listen::bind(&listen::address::parse(listeners).unwrap()).unwrap();
         let live = Arc::new(Live::new(snapshot));
-        let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), None));
+        let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), access_log));
         let (shutdown, watched) = watch::channel(false);
-        let workers = Workers::start(1, &bound, &shared, None, limits, &watched).unwrap();
+        let workers = Workers::start(1, &bound, &shared, tls, limits, &watched).unwrap();
         Self { address: bound[0].address, live, shutdown, workers: Some(workers) }
     }
 
