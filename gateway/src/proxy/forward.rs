@@ -15,7 +15,7 @@ use super::upstream::{Connection, Failed, Patience};
 use crate::snapshot::Snapshot;
 use crate::snapshot::entities::{Protocol, Service, Target, Upstream};
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, request};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use model::Id;
 use pki::ServerName;
@@ -217,11 +217,6 @@ fn copy_of(request: &Request<UpstreamRequest>) -> Request<UpstreamRequest> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
-}
-
-/// Puts a request for an upstream together.
-pub(super) fn assemble(head: request::Parts, body: UpstreamRequest) -> Request<UpstreamRequest> {
-    Request::from_parts(head, body)
 }
 
 /// The name in a Host header.

@@ -229,3 +229,72 @@ impl Drop for ResponseBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    /// Doubles every byte; holds back what it is told to.
+    struct Doubling {
+        held: usize,
+        held_max: usize,
+    }
+
+    impl BodyFilter for Doubling {
+        fn buffer_bytes_max(&self) -> usize {
+            self.held_max
+        }
+
+        fn held(&self) -> usize {
+            self.held
+        }
+
+        fn data(&mut self, piece: Bytes) -> Bytes {
+            piece.iter().flat_map(|&byte| [byte, byte]).collect()
+        }
+
+        fn end(&mut self) -> Bytes {
+            Bytes::from_static(b"!")
+        }
+    }
+
+    struct Told(std::cell::Cell<u32>);
+
+    impl ClientSide for Told {
+        fn answered(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    fn collect(body: ResponseBody) -> Result<Bytes, ProxyError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(body.collect()).map(http_body_util::Collected::to_bytes)
+    }
+
+    fn doubling(held: usize, held_max: usize) -> Box<dyn BodyFilter> {
+        Box::new(Doubling { held, held_max })
+    }
+
+    #[test]
+    fn filters_see_the_body_one_after_another_and_its_end() {
+        let body = ResponseBody::whole(Bytes::from_static(b"ab")).filtered(vec![doubling(0, 0), doubling(0, 0)]);
+        assert_eq!(collect(body).unwrap(), "aaaabbbb!!!");
+    }
+
+    #[test]
+    fn a_filter_that_holds_back_more_than_it_declared_ends_the_answer() {
+        let body = ResponseBody::whole(Bytes::from_static(b"ab")).filtered(vec![doubling(2, 1)]);
+        assert!(matches!(collect(body), Err(ProxyError::Interrupted(_))));
+    }
+
+    #[test]
+    fn the_client_is_told_once_whether_the_body_was_read_or_not() {
+        let told = Rc::new(Told(std::cell::Cell::new(0)));
+        let body = || ResponseBody::whole(Bytes::from_static(b"ab")).ended_by(None, Some(told.clone()));
+        drop(body());
+        assert_eq!(told.0.get(), 1);
+        assert_eq!(collect(body()).unwrap(), "ab");
+        assert_eq!(told.0.get(), 2);
+    }
+}
