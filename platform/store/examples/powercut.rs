@@ -88,7 +88,7 @@ fn model(number: u64) -> Model {
 
 fn write(dir: &Path, acks: &str, commits: u64) -> Result<(), Box<dyn Error>> {
     let mut acks = OpenOptions::new().append(true).create(true).open(acks)?;
-    let options = || Options { checkpoint_commits: 50 };
+    let options = || Options { checkpoint_commits: 50, compaction_floor: 1_000_000 };
     let (mut store, _) = Store::open(dir, options(), &mut |_, _| {})?;
     for number in 1..=commits {
         let meta = number.to_le_bytes();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove, set_provisioned, sync_dir, sync_tree};
@@ -20,6 +21,7 @@ pub(crate) struct Builder {
     root: Root,
     written: u64,
     finished: bool,
+    alive: Arc<()>,
 }
 
 impl TreeError {
@@ -37,10 +39,23 @@ impl Builder {
     pub(crate) fn start(store_dir: &Path, generation: u64) -> Result<Builder, CommitError> {
         let dir = generation_dir(store_dir, generation);
         remove(&dir).and_then(|()| fs::create_dir(&dir)).map_err(|e| CommitError::io(&dir, e))?;
-        let mut builder = Builder { dir, generation, tree: None, root: Root::default(), written: 0, finished: false };
+        let mut builder = Builder {
+            dir,
+            generation,
+            tree: None,
+            root: Root::default(),
+            written: 0,
+            finished: false,
+            alive: Arc::default(),
+        };
         let tree = Tree::create(&builder.dir, generation).map_err(|e| e.into_commit(&builder.dir))?;
         builder.tree = Some(tree);
         Ok(builder)
+    }
+
+    /// A token that lives as long as this builder.
+    pub(crate) fn alive(&self) -> Weak<()> {
+        Arc::downgrade(&self.alive)
     }
 
     /// Adds a record; one with the same key is replaced.
@@ -67,6 +82,12 @@ impl Builder {
         done
     }
 
+    /// Closes sled until the next record, to have its memory back.
+    pub(crate) fn rest(&mut self) -> Result<(), CommitError> {
+        self.written = 0;
+        self.tree.take().map_or(Ok(()), Tree::close).map_err(|e| e.into_commit(&self.dir))
+    }
+
     /// Completes the generation as the content of commit `seq` and makes all of it durable, the marker last.
     pub(crate) fn finish(mut self, seq: u64, meta: Option<Vec<u8>>) -> Result<Root, CommitError> {
         self.root.seq = seq;
@@ -77,7 +98,10 @@ impl Builder {
     }
 
     fn try_finish(&mut self) -> Result<(), TreeError> {
-        let tree = self.tree.take().ok_or_else(|| TreeError::corrupt("the new generation failed before"))?;
+        let tree = match self.tree.take() {
+            Some(tree) => tree,
+            None => Tree::open(&self.dir, self.generation)?,
+        };
         tree.checkpoint(&mut self.root, std::iter::empty())?;
         tree.close()?;
         Journal::create(&self.dir, self.generation, self.root.seq)?;

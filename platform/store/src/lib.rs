@@ -6,6 +6,7 @@
 //! `FORMAT.md` describes every byte. [`Store`] blocks; [`Thread`] puts it on a thread of its own.
 
 mod build;
+mod compact;
 mod error;
 mod frame;
 mod journal;

@@ -4,7 +4,7 @@
 //! else is an error that names the file.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::build::Builder;
 use crate::frame::{Content, Frame};
@@ -62,6 +62,8 @@ impl Store {
             recent,
             frozen: frozen.map(Arc::new),
             worker,
+            compaction: None,
+            builder: Weak::new(),
             checkpoint: None,
             root,
             failure: None,

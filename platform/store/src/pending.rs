@@ -37,9 +37,13 @@ impl Pending {
 
     /// This, with `newer` on top.
     pub(crate) fn with(mut self, newer: &Pending) -> Pending {
-        let newer = newer.changes.iter().map(|(key, value)| Change { key: *key, value: value.clone() });
-        self.add(newer.collect());
+        self.add(newer.to_changes());
         self
+    }
+
+    /// All touched records as one commit.
+    pub(crate) fn to_changes(&self) -> Vec<Change> {
+        self.changes.iter().map(|(key, value)| Change { key: *key, value: value.clone() }).collect()
     }
 
     /// How many records were touched.

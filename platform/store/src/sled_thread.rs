@@ -13,9 +13,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Key;
+use crate::layout::size;
 use crate::pending::Pending;
 use crate::seal::Root;
-use crate::tree::{Scan, Tree, TreeError};
+use crate::tree::{self, Scan, Tree, TreeError};
 
 /// How long a checkpoint, or one piece of a load, may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -51,7 +52,7 @@ impl Worker {
         Ok(Worker { jobs: Some(sender), thread })
     }
 
-    fn post(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let posted = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Box::new(job)).is_ok());
         if posted { Ok(()) } else { Err(io::Error::other("the thread for sled is gone")) }
     }
@@ -79,7 +80,7 @@ pub(crate) struct Frozen {
 /// A checkpoint under way.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    result: Receiver<Result<Root, TreeError>>,
+    result: Receiver<Result<(Root, u64), TreeError>>,
 }
 
 /// What became of a checkpoint.
@@ -87,8 +88,8 @@ pub(crate) struct Checkpoint {
 pub(crate) enum Outcome {
     /// It is still under way.
     Running,
-    /// It is durable.
-    Done(Root),
+    /// It is durable; sled's files have so many bytes.
+    Done(Root, u64),
     /// It failed; the content of sled is that of before or after, and the same checkpoint may be tried again.
     Failed(TreeError),
 }
@@ -113,7 +114,7 @@ impl Checkpoint {
     /// Looks without waiting.
     pub(crate) fn poll(&self) -> Outcome {
         match self.result.try_recv() {
-            Ok(Ok(root)) => Outcome::Done(root),
+            Ok(Ok((root, sled_bytes))) => Outcome::Done(root, sled_bytes),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(TryRecvError::Empty) => Outcome::Running,
             Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
@@ -123,7 +124,7 @@ impl Checkpoint {
     /// Waits for the end, up to the deadline.
     pub(crate) fn wait(&self) -> Outcome {
         match self.result.recv_timeout(DEADLINE) {
-            Ok(Ok(root)) => Outcome::Done(root),
+            Ok(Ok((root, sled_bytes))) => Outcome::Done(root, sled_bytes),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(RecvTimeoutError::Timeout) => Outcome::Running,
             Err(RecvTimeoutError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
@@ -131,7 +132,7 @@ impl Checkpoint {
     }
 }
 
-fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<Root, TreeError> {
+fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<(Root, u64), TreeError> {
     let tree = Tree::open(dir, generation)?;
     let mut root = tree.root()?;
     if root.seq < frozen.seq {
@@ -143,7 +144,7 @@ fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<Root, Tree
         tree.persist()?;
     }
     tree.close()?;
-    Ok(root)
+    Ok((root, size(&tree::path(dir))))
 }
 
 /// Some records in order, their values one after the other in `bytes`.

@@ -5,9 +5,10 @@
 //! unless the other journal is full too. `load.rs` is the way back.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::build::Builder;
+use crate::compact::Compaction;
 use crate::frame::{Content, Frame, SPILLED_BYTES, encoded_len, frame_len};
 use crate::journal::{FRAMES_START, JOURNAL_BYTES, Journal};
 use crate::layout::{self, Lock, generation_dir, remove, set_current, size};
@@ -30,11 +31,14 @@ const RETRY_COMMITS: u32 = 64;
 pub struct Options {
     /// A checkpoint is due after so many commits even if the journal is not full.
     pub checkpoint_commits: u32,
+    /// Files of a checkpoint are written anew when they exceed two and a half times what lives in them, plus so many
+    /// bytes. sled's segments have half a MiB, so it takes some until there is anything to gain.
+    pub compaction_floor: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { checkpoint_commits: 4096 }
+        Self { checkpoint_commits: 4096, compaction_floor: 8 * 1024 * 1024 }
     }
 }
 
@@ -82,6 +86,9 @@ pub struct Store {
     pub(crate) frozen: Option<Arc<Frozen>>,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) worker: Worker,
+    pub(crate) compaction: Option<Compaction>,
+    /// Lives as long as somebody builds the next generation.
+    pub(crate) builder: Weak<()>,
     /// What sled holds.
     pub(crate) root: Root,
     pub(crate) failure: Option<Failure>,
@@ -154,6 +161,7 @@ impl Store {
         if self.checkpoint.is_some() {
             return Err(self.checkpoint_error());
         }
+        self.end_compaction();
         let dir = self.generation_dir();
         let read = || {
             let tree = Tree::open(&dir, self.generation)?;
@@ -186,7 +194,7 @@ impl Store {
         }
     }
 
-    fn generation_dir(&self) -> PathBuf {
+    pub(crate) fn generation_dir(&self) -> PathBuf {
         generation_dir(&self.dir, self.generation)
     }
 
@@ -197,7 +205,7 @@ impl Store {
         if full && !self.recent.is_empty() {
             self.settle()?;
             self.turn()?;
-        } else if due && self.frozen.is_none() && !self.recent.is_empty() {
+        } else if due && self.frozen.is_none() && self.compaction.is_none() && !self.recent.is_empty() {
             self.turn()?;
         } else if self.may_start_checkpoint() {
             self.start_checkpoint();
@@ -207,6 +215,7 @@ impl Store {
 
     /// Goes on in the other journal and freezes what this one brought. The frozen state before must be settled.
     fn turn(&mut self) -> Result<(), CommitError> {
+        self.give_up_compaction();
         self.turning = true;
         let next = self.journal.next(&self.generation_dir(), self.seq);
         self.journal = next.map_err(|e| CommitError::io(self.journal.path(), e))?;
@@ -230,8 +239,9 @@ impl Store {
         }
     }
 
-    /// Takes note of a checkpoint that has ended.
+    /// Takes note of a compaction or a checkpoint that has ended.
     fn poll(&mut self) {
+        self.poll_compaction();
         if let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::poll) {
             self.note(outcome);
         }
@@ -249,13 +259,14 @@ impl Store {
     fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Running => {}
-            Outcome::Done(root) => {
+            Outcome::Done(root, sled_bytes) => {
                 self.checkpoint = None;
                 self.frozen = None;
                 self.failure = None;
                 self.root = root;
                 spill::remove_up_to(&self.generation_dir(), self.root.seq);
                 layout::keep_reserve(&self.dir);
+                self.compact_if_due(sled_bytes);
             }
             Outcome::Failed(error) => {
                 self.checkpoint = None;
@@ -298,29 +309,40 @@ impl Store {
 
     pub(crate) fn start_builder(&mut self) -> Result<Builder, CommitError> {
         self.settle_current()?;
-        Builder::start(&self.dir, self.generation + 1)
+        self.end_compaction();
+        let builder = Builder::start(&self.dir, self.generation + 1)?;
+        self.builder = builder.alive();
+        Ok(builder)
     }
 
-    /// Makes a finished new generation the one in use; the old one goes.
+    /// Makes a finished new generation, which the caller filled, the one in use.
     pub(crate) fn finish_builder(&mut self, builder: Builder, meta: &[u8]) -> Result<(), CommitError> {
         check_sizes(meta, &[])?;
         self.settle_current()?;
-        let root = builder.finish(self.seq + 1, Some(meta.to_vec()))?;
-        let generation = self.generation + 1;
-        let dir = generation_dir(&self.dir, generation);
-        let journal = Journal::open_first(&dir, generation).map_err(|e| CommitError::io(&dir, e))?;
         self.wait();
-        if let Err(error) = set_current(&self.dir, generation) {
+        let root = builder.finish(self.seq + 1, Some(meta.to_vec()))?;
+        let dir = generation_dir(&self.dir, self.generation + 1);
+        let journal = Journal::open_first(&dir, self.generation + 1).map_err(|e| CommitError::io(&dir, e))?;
+        self.switch(journal)?;
+        self.seq = root.seq;
+        self.meta.clone_from(&root.meta);
+        self.recent = Pending::default();
+        self.root = root;
+        Ok(())
+    }
+
+    /// Makes the next generation, of which everything is on disk, the one in use; the old one goes.
+    pub(crate) fn switch(&mut self, journal: Journal) -> Result<(), CommitError> {
+        if let Err(error) = set_current(&self.dir, self.generation + 1) {
             self.unsure = true;
             return Err(CommitError::io(&self.dir, error));
         }
         let old = self.generation_dir();
-        self.generation = generation;
+        self.generation += 1;
         self.journal = journal;
-        self.seq = root.seq;
-        self.meta.clone_from(&root.meta);
-        self.recent = Pending::default();
+        self.turning = false;
         self.frozen = None;
+        self.failure = None;
         if self.checkpoint.take().is_some() {
             // It hangs, in files that nobody needs any more. Let it; sled gets another thread.
             match Worker::start() {
@@ -328,9 +350,6 @@ impl Store {
                 Err(error) => tracing::warn!(%error, "store: no thread for sled, its checkpoints will fail"),
             }
         }
-        self.failure = None;
-        self.turning = false;
-        self.root = root;
         if let Err(error) = remove(&old) {
             tracing::warn!(%error, "store: the generation before cannot be removed now; the next open will try again");
         }
@@ -342,6 +361,7 @@ impl Drop for Store {
     /// Waits for a checkpoint under way, so that the next one to open finds sled closed. A hang is not waited for.
     fn drop(&mut self) {
         self.wait();
+        self.end_compaction();
     }
 }
 

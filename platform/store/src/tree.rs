@@ -257,7 +257,8 @@ fn write_record(
     }
 }
 
-/// Walks through all records in order, verifies each, and at the end that they are those of the root.
+/// Walks through all records in order, verifies each, and at the end that they are those of the root. It may go on in
+/// the same content opened again.
 pub(crate) struct Scan {
     last: Vec<u8>,
     records: u64,

@@ -65,7 +65,8 @@ fn files(dir: &Path, prefix: &Path, found: &mut Vec<PathBuf>) {
 /// Returns its content, and what it was before the last commit.
 fn make(dir: &Path) -> (Content, Content) {
     let mut random = Random(99);
-    let (mut store, _) = Store::open(dir, Options { checkpoint_commits: 60 }, &mut |_, _| {}).unwrap();
+    let (mut store, _) =
+        Store::open(dir, Options { checkpoint_commits: 60, ..Options::default() }, &mut |_, _| {}).unwrap();
     let mut model = Model::new();
     let mut states = Vec::new();
     for number in 1_u64..=150 {
@@ -214,7 +215,7 @@ fn a_torn_tail_at_any_length_is_the_commit_before_and_the_store_goes_on() {
 fn an_older_copy_of_sleds_files_is_noticed() {
     let work = tempfile::tempdir().unwrap();
     let dir = work.path().join("store");
-    let options = || Options { checkpoint_commits: 10 };
+    let options = || Options { checkpoint_commits: 10, ..Options::default() };
     let mut commits = 0..;
     let mut commit = |store: &mut Store, count| {
         for n in commits.by_ref().take(count) {

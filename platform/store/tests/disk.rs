@@ -20,7 +20,7 @@ fn key(n: u64) -> Key {
 fn open(dir: &Path) -> Result<(Store, Model), OpenError> {
     let mut model = Model::new();
     let load = &mut |key: Key, value: &[u8]| drop(model.insert(key, value.to_vec()));
-    let (store, _) = Store::open(dir, Options { checkpoint_commits: 100 }, load)?;
+    let (store, _) = Store::open(dir, Options { checkpoint_commits: 100, ..Options::default() }, load)?;
     Ok((store, model))
 }
 

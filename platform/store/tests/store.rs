@@ -90,7 +90,8 @@ fn random_histories_with_restarts_equal_a_map() {
     for seed in 1..=6_u64 {
         let dir = tempfile::tempdir().unwrap();
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let options = || Options { checkpoint_commits: 1 + (seed as u32 * 7) % 40 };
+        let options =
+            || Options { checkpoint_commits: 1 + (seed as u32 * 7) % 40, compaction_floor: seed % 2 * 100_000 };
         let (mut store, _, mut model) = open_with(dir.path(), options()).unwrap();
         let mut last_meta = None;
         for step in 0..250 {
@@ -144,7 +145,7 @@ fn random_histories_with_restarts_equal_a_map() {
 #[test]
 fn a_store_copied_while_it_runs_opens_at_its_last_commit() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, ..) = open_with(dir.path(), Options { checkpoint_commits: 30 }).unwrap();
+    let (mut store, ..) = open_with(dir.path(), Options { checkpoint_commits: 30, ..Options::default() }).unwrap();
     let mut model = Model::new();
     for n in 0..100_u64 {
         let changes = vec![put(n % 17, &n.to_le_bytes()), delete((n + 5) % 17)];

@@ -1,0 +1,236 @@
+//! Writes a generation anew when its files have become much larger than what lives in them, for sled only grows.
+//!
+//! It happens on sled's thread, right after a checkpoint, while commits go on in the journal. When it is done, what was
+//! committed meanwhile becomes one frame in the new generation's journal, and `CURRENT` is switched. If the journal had
+//! to be turned meanwhile, the attempt is given up; another follows the next checkpoint.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+
+use crate::build::Builder;
+use crate::frame::{Content, Frame, encoded_len, frame_len};
+use crate::journal::Journal;
+use crate::layout::{generation_dir, remove};
+use crate::seal::Root;
+use crate::tree::{Scan, Tree, TreeError};
+use crate::{COMMIT_BYTES_MAX, CommitError, Key, Store, spill};
+
+/// What a record takes in sled beside its value.
+const RECORD_BYTES: u64 = 64;
+/// So much is read at a time, for only one sled is open at any moment: the old one or the new one.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// A compaction under way. It writes the next generation's directory, so nobody else may until its result is there.
+#[derive(Debug)]
+pub(crate) struct Compaction {
+    result: Receiver<Result<Root, CommitError>>,
+    given_up: Arc<AtomicBool>,
+}
+
+/// Whether sled's files are too large for what is in them.
+fn is_due(root: &Root, floor: u64, sled_bytes: u64) -> bool {
+    let live = root.bytes.saturating_add(root.records.saturating_mul(RECORD_BYTES));
+    sled_bytes > floor.saturating_add(live / 2 * 5)
+}
+
+impl Store {
+    /// Starts a compaction if one is due. The checkpoint just made is all of the content but for `recent`.
+    pub(crate) fn compact_if_due(&mut self, sled_bytes: u64) {
+        if !is_due(&self.root, self.options.compaction_floor, sled_bytes)
+            || self.unsure
+            || self.builder.strong_count() > 0
+        {
+            return;
+        }
+        let (dir, generation) = (self.dir.clone(), self.generation);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&given_up);
+        let (sender, result) = sync_channel(1);
+        let work = move || {
+            let _ = sender.send(rewrite(&dir, generation, &flag));
+        };
+        match self.worker.post(work) {
+            Ok(()) => self.compaction = Some(Compaction { result, given_up }),
+            Err(error) => tracing::warn!(%error, "store: no compaction"),
+        }
+    }
+
+    /// Takes note of a compaction that has ended, and switches to what it wrote.
+    pub(crate) fn poll_compaction(&mut self) {
+        let Some(compaction) = &self.compaction else { return };
+        let result = match compaction.result.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Err(CommitError::Corrupt("the compaction panicked".into())),
+            Ok(result) => result,
+        };
+        self.compaction = None;
+        match result.and_then(|root| self.adopt(root)) {
+            Ok(()) => tracing::info!(generation = self.generation, "store: compacted"),
+            Err(CommitError::Superseded) => tracing::debug!("store: a compaction was overtaken by commits"),
+            Err(error) => {
+                tracing::warn!(%error, "store: a compaction failed; the next checkpoint will try again");
+            }
+        }
+    }
+
+    /// Lets a compaction end soon: it would be of a content that the journal does not follow on any more.
+    pub(crate) fn give_up_compaction(&self) {
+        if let Some(compaction) = &self.compaction {
+            compaction.given_up.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a compaction under way and waits until sled is closed and its litter gone.
+    pub(crate) fn end_compaction(&mut self) {
+        self.give_up_compaction();
+        if let Some(compaction) = self.compaction.take() {
+            let finished = compaction.result.recv().is_ok_and(|result| result.is_ok());
+            if finished {
+                self.discard();
+            }
+        }
+    }
+
+    fn discard(&self) {
+        // If it cannot be removed now, the next open or the next generation does it.
+        let _ = remove(&generation_dir(&self.dir, self.generation + 1));
+    }
+
+    /// Brings the journal of the new generation up to date and switches to it.
+    fn adopt(&mut self, root: Root) -> Result<(), CommitError> {
+        let generation = self.generation + 1;
+        let dir = generation_dir(&self.dir, generation);
+        let prepared = if root.seq == self.root.seq && self.frozen.is_none() && !self.turning {
+            self.carry_over(&dir, generation, root.seq)
+        } else {
+            Err(CommitError::Superseded)
+        };
+        let switched = prepared.and_then(|journal| self.switch(journal));
+        if switched.is_ok() {
+            self.root = root;
+        } else if !self.unsure {
+            self.discard();
+        }
+        switched
+    }
+
+    /// Makes one frame of what was committed since the checkpoint.
+    fn carry_over(&self, dir: &Path, generation: u64, base: u64) -> Result<Journal, CommitError> {
+        let mut journal = Journal::open_first(dir, generation).map_err(|e| CommitError::io(dir, e))?;
+        if self.seq == base {
+            return Ok(journal);
+        }
+        let changes = self.recent.to_changes();
+        let (len, meta) = (encoded_len(&changes), self.meta.clone().unwrap_or_default());
+        let content = if journal.fits(frame_len(meta.len(), len)) {
+            Content::Here(changes)
+        } else if len <= COMMIT_BYTES_MAX {
+            spill::write(dir, generation, self.seq, &changes)?
+        } else {
+            return Err(CommitError::CommitTooLarge(len));
+        };
+        let frame = Frame { prev: base, seq: self.seq, meta, content };
+        journal.append(&frame).map_err(|e| CommitError::io(journal.path(), e))?;
+        Ok(journal)
+    }
+}
+
+/// Writes all of a generation's checkpoint into the next generation.
+fn rewrite(store_dir: &Path, generation: u64, given_up: &AtomicBool) -> Result<Root, CommitError> {
+    let old = generation_dir(store_dir, generation);
+    let fail = |error: TreeError| error.into_commit(&old);
+    let mut builder = Builder::start(store_dir, generation + 1)?;
+    let mut scan = Scan::new();
+    loop {
+        builder.rest()?;
+        let (root, records) = read_piece(&old, generation, &mut scan).map_err(fail)?;
+        if records.is_empty() {
+            scan.finish(&root).map_err(fail)?;
+            return builder.finish(root.seq, root.meta);
+        }
+        for (key, value) in records {
+            builder.put(&key, &value)?;
+        }
+        if given_up.load(Ordering::Relaxed) {
+            return Err(CommitError::Superseded);
+        }
+    }
+}
+
+type Records = Vec<(Key, Vec<u8>)>;
+
+fn read_piece(old: &Path, generation: u64, scan: &mut Scan) -> Result<(Root, Records), TreeError> {
+    let tree = Tree::open(old, generation)?;
+    let root = tree.root()?;
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    while bytes < PIECE_BYTES {
+        let mut value = Vec::new();
+        let Some(key) = scan.next(&tree, &mut value)? else { break };
+        bytes += value.len() + size_of::<(Key, Vec<u8>)>();
+        records.push((key, value));
+    }
+    tree.close()?;
+    Ok((root, records))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use crate::{Change, Options};
+
+    fn open(dir: &Path) -> (Store, BTreeMap<u8, Vec<u8>>) {
+        let mut found = BTreeMap::new();
+        let load = &mut |key: Key, value: &[u8]| drop(found.insert(key.id[0], value.to_vec()));
+        let (store, _) = Store::open(dir, Options { checkpoint_commits: 20, ..Options::default() }, load).unwrap();
+        (store, found)
+    }
+
+    fn put(n: u8, len: usize) -> Change {
+        Change { key: Key { table: 0, kind: 0, id: [n; 16] }, value: Some(Arc::from(vec![n; len])) }
+    }
+
+    #[test]
+    fn it_is_due_when_the_files_are_two_and_a_half_times_what_lives() {
+        let root = Root { records: 1_000, bytes: 20_000_000, ..Root::default() };
+        assert!(!is_due(&root, 8_000_000, 58_000_000));
+        assert!(is_due(&root, 8_000_000, 59_000_000));
+        assert!(!is_due(&Root::default(), 8_000_000, 8_000_000));
+    }
+
+    #[test]
+    fn a_content_that_shrank_gives_its_space_back_and_stays_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(dir.path());
+        for round in 0..4 {
+            let changes = (0..64).map(|n| put(64 * round + n, 40_000)).collect();
+            store.commit(b"large", changes).unwrap();
+        }
+        let mut model = BTreeMap::new();
+        let shrunk: Vec<Change> = (0..=255).map(|n| put(n, usize::from(n))).collect();
+        model.extend((0..=255).map(|n| (n, vec![n; usize::from(n)])));
+        store.commit(b"small", shrunk).unwrap();
+        let mut commits = 0_u32;
+        while store.generation == 1 {
+            let n = (commits % 256) as u8;
+            store.commit(b"after", vec![put(n, 10)]).unwrap();
+            model.insert(n, vec![n; 10]);
+            commits += 1;
+            assert!(commits < 20_000, "no compaction came");
+        }
+        assert!(!dir.path().join("gen-1").exists());
+        let bytes = crate::layout::size(&generation_dir(dir.path(), 2));
+        assert!(bytes < Options::default().compaction_floor, "{bytes} bytes");
+        for n in 0..5 {
+            store.commit(b"end", vec![put(n, 20)]).unwrap();
+            model.insert(n, vec![n; 20]);
+        }
+        drop(store);
+        let (store, found) = open(dir.path());
+        assert_eq!(store.meta(), Some(&b"end"[..]));
+        assert_eq!(found, model);
+    }
+}
