@@ -44,7 +44,12 @@ pub fn run(config: Config) -> Result<(), ExitError> {
 
     let (stop, stopping) = watch::channel(false);
     let view = changelog.view();
-    tracing::info!(epoch = format!("{:016x}", view.epoch), version = view.version, entities = view.catalog.len(), "configuration loaded");
+    tracing::info!(
+        epoch = format!("{:016x}", view.epoch),
+        version = view.version,
+        entities = view.catalog.len(),
+        "configuration loaded"
+    );
     let sessions = sessions(&config, &changelog, &fleet)?;
     let cluster = std::thread::Builder::new()
         .name("cluster".to_owned())
@@ -88,7 +93,12 @@ fn sessions(config: &Config, changelog: &Arc<dyn Changelog>, fleet: &Arc<Fleet>)
     id.copy_from_slice(&digest[..16]);
     let mut cluster = wire::cp::Config::new(Id::from_bytes(id), env!("CARGO_PKG_VERSION").to_owned());
     cluster.incremental = config.incremental;
-    Ok(Sessions { sources: Arc::new(Sources::new(changelog.clone())), fleet: fleet.clone(), server, config: Arc::new(cluster) })
+    Ok(Sessions {
+        sources: Arc::new(Sources::new(changelog.clone())),
+        fleet: fleet.clone(),
+        server,
+        config: Arc::new(cluster),
+    })
 }
 
 fn serve_cluster(sessions: Sessions, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
@@ -172,7 +182,10 @@ fn attached(listener: TcpListener) -> Option<tokio::net::TcpListener> {
 }
 
 fn runtime(name: &str) -> Result<Runtime, ExitError> {
-    Builder::new_current_thread().enable_all().build().map_err(|error| ExitError::from_io(format!("{name} runtime"), &error))
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ExitError::from_io(format!("{name} runtime"), &error))
 }
 
 fn unopened(error: &changelog::OpenError) -> ExitError {

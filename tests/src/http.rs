@@ -143,7 +143,13 @@ fn bad(line: &str) -> io::Error {
 ///
 /// # Errors
 /// When there is no connection or no answer.
-pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     Client::connect(address)?.request(method, path, headers, body)
 }
 

@@ -8,11 +8,11 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use tempfile::TempDir;
 
 /// The user and group without rights, as nearly every Linux numbers them.

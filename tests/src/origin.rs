@@ -96,7 +96,11 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, name: String, c
     }
 }
 
-async fn answer(request: Request<Incoming>, name: String, counter: Arc<AtomicU64>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    name: String,
+    counter: Arc<AtomicU64>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
     counter.fetch_add(1, Ordering::SeqCst);
@@ -106,7 +110,8 @@ async fn answer(request: Request<Incoming>, name: String, counter: Arc<AtomicU64
         .map(|(field, value)| (field.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
         .collect();
     let uri = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let seen = json!({ "origin": name, "method": head.method.as_str(), "uri": uri, "headers": headers, "body_bytes": length });
+    let seen =
+        json!({ "origin": name, "method": head.method.as_str(), "uri": uri, "headers": headers, "body_bytes": length });
     let mut response = Response::new(Full::from(seen.to_string()));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     Ok(response)

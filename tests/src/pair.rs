@@ -117,5 +117,10 @@ pub fn load(lab: &Lab, cp: &mut Daemon, declarative: &Value) {
         .args(["--admin-url", &admin])
         .output()
         .expect("cp-lite is built");
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

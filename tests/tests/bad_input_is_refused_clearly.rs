@@ -95,7 +95,9 @@ fn garbage_and_oversized_frames_inside_tls_end_that_session_only() {
 fn a_body_that_does_not_parse_is_a_400_that_says_so() {
     let mut pair = serving();
     let admin = pair.cp.address("admin");
-    let post = |body: &[u8], kind: &str| http::request(admin, "POST", "/services", &[("content-type", kind)], body).expect("an answer");
+    let post = |body: &[u8], kind: &str| {
+        http::request(admin, "POST", "/services", &[("content-type", kind)], body).expect("an answer")
+    };
     let answer = post(b"{\"name\": ", "application/json");
     assert_eq!((answer.status, answer.json()["message"].as_str()), (400, Some("Cannot parse JSON body")));
     assert_eq!(post(b"\xff\xfe", "application/json").status, 400);
@@ -115,7 +117,9 @@ fn a_body_that_does_not_parse_is_a_400_that_says_so() {
 #[test]
 fn an_unknown_key_in_a_settings_file_names_file_line_and_key() {
     let lab = Lab::new();
-    for setup in [lab.cp("cp").with_text("admin_lisen", "127.0.0.1:0"), lab.dp("dp").with_text("proxy_lisen", "127.0.0.1:0")] {
+    for setup in
+        [lab.cp("cp").with_text("admin_lisen", "127.0.0.1:0"), lab.dp("dp").with_text("proxy_lisen", "127.0.0.1:0")]
+    {
         let (status, log) = setup.fails_to_start();
         assert_eq!(status.code(), Some(78), "{log}");
         assert!(log.contains(".toml:") && log.contains("_lisen") && log.contains("_listen"), "{log}");
@@ -211,7 +215,11 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn a_client_that_speaks_no_http_gets_an_error_and_the_next_one_an_answer() {
     let mut pair = serving();
     let proxy = pair.dp.address("proxy");
-    for garbage in [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"GET /first HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
+    for garbage in [
+        &b"\x00\x01\x02\x03\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /first HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(proxy).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.write_all(garbage).expect("it reads");

@@ -58,8 +58,13 @@ fn a_dead_node_and_a_deaf_node_slow_neither_writes_nor_other_nodes() {
     deaf.signal("CONT");
 
     let median = |run: &Run| run.writes[run.writes.len() / 2];
-    println!("median write {} µs alone, {} µs beside a dead and a deaf node; lag {} and {}",
-        median(&alone), median(&beside), alone.lag, beside.lag);
+    println!(
+        "median write {} µs alone, {} µs beside a dead and a deaf node; lag {} and {}",
+        median(&alone),
+        median(&beside),
+        alone.lag,
+        beside.lag
+    );
     assert!(alone.lag <= LAG_MAX, "{} commits behind", alone.lag);
     assert!(beside.lag <= LAG_MAX, "{} commits behind beside a dead node", beside.lag);
     // Kong waits five seconds per dead node and write. A ratio within one run, with room for a noisy machine.

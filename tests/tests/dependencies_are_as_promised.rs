@@ -95,12 +95,8 @@ fn every_crate_is_ours_or_from_the_registry() {
 #[test]
 fn nothing_banned_is_linked() {
     let rules = rules();
-    let banned: BTreeSet<&str> = rules["bans"]["deny"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(|entry| entry["name"].as_str())
-        .collect();
+    let banned: BTreeSet<&str> =
+        rules["bans"]["deny"].as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str()).collect();
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock is there");
     let lock: toml::Table = lock.parse().expect("Cargo.lock is TOML");
     for package in lock["package"].as_array().expect("packages") {

@@ -38,7 +38,13 @@ fn converted(lab: &Lab) -> Vec<PathBuf> {
     let convert = |name: &str| {
         let (old, new) = (lab.path().join(format!("{name}-1.1.json")), lab.path().join(format!("{name}.yaml")));
         let input = data(&format!("{name}.openapi.yaml"));
-        succeeds(Command::new("node").arg("-e").arg(script).args([&input, &old]).env("NODE_PATH", tools.join("node_modules")));
+        succeeds(
+            Command::new("node")
+                .arg("-e")
+                .arg(script)
+                .args([&input, &old])
+                .env("NODE_PATH", tools.join("node_modules")),
+        );
         let written: Value = serde_json::from_str(&fs::read_to_string(&old).unwrap()).unwrap();
         assert_eq!(written["_format_version"], "1.1");
         succeeds(Command::new(program("cp-lite")).args(["config", "convert"]).args([&old, &new]));
@@ -61,7 +67,11 @@ fn operations(name: &str) -> (String, Vec<(String, String)>) {
     let title = document["info"]["title"].as_str().expect("a title").to_owned();
     let paths = document["paths"].as_object().expect("paths");
     let of_path = |(path, item): (&String, &Value)| {
-        let methods = item.as_object().expect("operations").keys().filter(|key| ["get", "post", "put", "delete"].contains(&key.as_str()));
+        let methods = item
+            .as_object()
+            .expect("operations")
+            .keys()
+            .filter(|key| ["get", "post", "put", "delete"].contains(&key.as_str()));
         methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
     };
     (title, paths.iter().flat_map(of_path).collect())
@@ -93,7 +103,11 @@ fn every_operation_answers_from_its_own_service_after_one_sync_of_real_deck() {
     for name in DOCUMENTS {
         let (title, operations) = operations(name);
         for (method, template) in operations {
-            let path = template.split('/').map(|part| if part.starts_with('{') { "KD924" } else { part }).collect::<Vec<_>>().join("/");
+            let path = template
+                .split('/')
+                .map(|part| if part.starts_with('{') { "KD924" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
             let asked = format!("{path}?date=2024-03-20");
             let answer = tests::http::request(proxy, &method, &asked, &[("Kong-Debug", "1")], b"").expect("an answer");
             assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
@@ -101,7 +115,11 @@ fn every_operation_answers_from_its_own_service_after_one_sync_of_real_deck() {
             assert_eq!((seen["uri"].as_str(), seen["method"].as_str()), (Some(asked.as_str()), Some(method.as_str())));
             assert_eq!(seen["origin"], "api.kong-air.com");
             if path != "/health" {
-                assert_eq!(answer.header("kong-service-name"), Some(title.replace(' ', "_").as_str()), "{method} {path}");
+                assert_eq!(
+                    answer.header("kong-service-name"),
+                    Some(title.replace(' ', "_").as_str()),
+                    "{method} {path}"
+                );
                 answered += 1;
             }
         }
@@ -136,12 +154,17 @@ fn what_is_not_to_be_had_is_named_with_line_and_field_and_nothing_is_applied() {
         let place = format!("kong.yaml:{line}:");
         assert!(text.lines().any(|line| line.contains(&place) && line.contains(thing)), "{thing} at {place}\n{text}");
     }
-    assert_eq!(text.lines().filter(|line| line.contains("kong.yaml:")).count(), wanted.len() + 1, "and a line that counts them\n{text}");
+    assert_eq!(
+        text.lines().filter(|line| line.contains("kong.yaml:")).count(),
+        wanted.len() + 1,
+        "and a line that counts them\n{text}"
+    );
     assert!(!text.contains("jwt"), "what is to be had must not be named:\n{text}");
 
     let admin = format!("http://{}", pair.cp.address("admin"));
     let before = head(&mut pair.cp);
-    let output = run(Command::new(program("cp-lite")).args(["config", "apply"]).arg(&file).args(["--admin-url", &admin]));
+    let output =
+        run(Command::new(program("cp-lite")).args(["config", "apply"]).arg(&file).args(["--admin-url", &admin]));
     assert!(!output.status.success());
     assert_eq!(head(&mut pair.cp), before);
     assert_eq!(pair.cp.admin_ok("GET", "/services", &Value::Null)["data"], json!([]));

@@ -24,9 +24,18 @@ fn generation(n: u64, origins: [&Origin; 2]) -> Vec<Value> {
     let port = origins[(n % 2) as usize].address().port();
     vec![
         put("upstreams", json!({ "id": upstream, "name": "pool" })),
-        put("targets", json!({ "id": target, "upstream": { "id": upstream }, "target": format!("127.0.0.{}:{port}", 1 + n % 200) })),
-        put("services", json!({ "id": service, "name": format!("service-{n}"), "host": "pool", "path": format!("/n{n}") })),
-        put("routes", json!({ "id": route, "name": format!("route-{n}"), "service": { "id": service }, "paths": ["/"] })),
+        put(
+            "targets",
+            json!({ "id": target, "upstream": { "id": upstream }, "target": format!("127.0.0.{}:{port}", 1 + n % 200) }),
+        ),
+        put(
+            "services",
+            json!({ "id": service, "name": format!("service-{n}"), "host": "pool", "path": format!("/n{n}") }),
+        ),
+        put(
+            "routes",
+            json!({ "id": route, "name": format!("route-{n}"), "service": { "id": service }, "paths": ["/"] }),
+        ),
         put("consumers", json!({ "id": consumer, "username": format!("user-{n}") })),
         put("keyauth_credentials", json!({ "id": key, "consumer": { "id": consumer }, "key": "secret" })),
         put("plugins", json!({ "id": plugin, "name": "key-auth", "route": { "id": route }, "config": {} })),
@@ -66,7 +75,12 @@ fn check_until(done: &AtomicBool, proxy: std::net::SocketAddr) -> (usize, usize)
         let n: u64 = route.parse().expect("a number");
         let origin = ["even", "odd"][(n % 2) as usize];
         let expected = json!([format!("service-{n}"), format!("/n{n}/x"), format!("user-{n}"), origin]);
-        let found = json!([answer.header("kong-service-name"), seen["uri"], seen["headers"]["x-consumer-username"], seen["origin"]]);
+        let found = json!([
+            answer.header("kong-service-name"),
+            seen["uri"],
+            seen["headers"]["x-consumer-username"],
+            seen["origin"]
+        ]);
         assert_eq!(found, expected, "an answer of generation {n}");
         answers += 1;
         if last != route {

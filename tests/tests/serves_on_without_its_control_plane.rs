@@ -19,7 +19,8 @@ fn answer(pair: &mut Pair, path: &str) -> (u16, Value) {
     if let Some(headers) = seen["headers"].as_object_mut() {
         headers.retain(|name, _| name != "x-kong-request-id" && name != "host" && !name.starts_with("x-forwarded-"));
     }
-    let debug = ["kong-route-name", "kong-service-name", "kong-route-id"].map(|name| answer.header(name).map(str::to_owned));
+    let debug =
+        ["kong-route-name", "kong-service-name", "kong-route-id"].map(|name| answer.header(name).map(str::to_owned));
     (answer.status, json!([seen, debug]))
 }
 

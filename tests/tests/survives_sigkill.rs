@@ -26,8 +26,14 @@ fn generation(n: u64) -> Vec<Value> {
         let (route, plugin) = (id(index * 2), id(index * 2 + 1));
         let config = json!({ "status_code": 200, "message": format!("generation {n}") });
         [
-            put("routes", json!({ "id": route, "name": format!("w{index}"), "paths": [format!("/w{index}")], "tags": [format!("n-{n}")] })),
-            put("plugins", json!({ "id": plugin, "name": "request-termination", "route": { "id": route }, "config": config })),
+            put(
+                "routes",
+                json!({ "id": route, "name": format!("w{index}"), "paths": [format!("/w{index}")], "tags": [format!("n-{n}")] }),
+            ),
+            put(
+                "plugins",
+                json!({ "id": plugin, "name": "request-termination", "route": { "id": route }, "config": config }),
+            ),
         ]
     };
     (0..WITNESSES).flat_map(witness).collect()
@@ -54,15 +60,23 @@ fn lane(seed: u64) {
         let mut dp = killed.start();
         let status = wait::until("the Status API", || Some(dp.sync_status()));
         let version = status["version"].as_u64().expect("a version");
-        assert!(version >= acked, "lane {seed} round {round}: came back at {version}, {acked} was acknowledged as durable");
+        assert!(
+            version >= acked,
+            "lane {seed} round {round}: came back at {version}, {acked} was acknowledged as durable"
+        );
         if version > 0 {
             let expected = sent.lock().expect("unpoisoned").get(&version).copied();
-            let expected = expected.unwrap_or_else(|| panic!("lane {seed} round {round}: version {version} was never sent"));
+            let expected =
+                expected.unwrap_or_else(|| panic!("lane {seed} round {round}: version {version} was never sent"));
             dp.is_ready();
             let mut client = Client::connect(dp.address("proxy")).expect("the proxy");
             for index in 0..WITNESSES {
                 let answer = client.request("GET", &format!("/w{index}"), &[], b"").expect("an answer");
-                assert_eq!(answer.json()["message"], format!("generation {expected}"), "lane {seed} round {round} version {version}");
+                assert_eq!(
+                    answer.json()["message"],
+                    format!("generation {expected}"),
+                    "lane {seed} round {round} version {version}"
+                );
             }
         }
         pair.dp = dp;
@@ -72,7 +86,12 @@ fn lane(seed: u64) {
 
 /// Changes as fast as they are taken, and a SIGKILL somewhere among them; returns the dead data plane and the version
 /// that the control plane holds for durable there.
-fn stream_and_kill(pair: &mut Pair, sent: &Mutex<BTreeMap<u64, u64>>, n: &mut u64, rng: &mut Rng) -> (tests::lab::Setup, u64) {
+fn stream_and_kill(
+    pair: &mut Pair,
+    sent: &Mutex<BTreeMap<u64, u64>>,
+    n: &mut u64,
+    rng: &mut Rng,
+) -> (tests::lab::Setup, u64) {
     let moment = Duration::from_micros(20_000 + rng.next() % 120_000);
     let stop = AtomicBool::new(false);
     let pid = pair.dp.pid();
@@ -90,7 +109,9 @@ fn stream_and_kill(pair: &mut Pair, sent: &Mutex<BTreeMap<u64, u64>>, n: &mut u6
         }
     });
     pair.dp.exits();
-    wait::until("the control plane to notice", || (row(&mut pair.cp).is_none_or(|row| row["connected"] == false)).then_some(()));
+    wait::until("the control plane to notice", || {
+        (row(&mut pair.cp).is_none_or(|row| row["connected"] == false)).then_some(())
+    });
     let acked = row(&mut pair.cp).and_then(|row| row["durable_version"].as_u64()).unwrap_or(0);
     (pair.dp.resettled(), acked)
 }

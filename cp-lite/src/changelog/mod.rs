@@ -7,6 +7,7 @@
 //! and only then publishes the new [`View`]. Readers hold an immutable view and never wait; nothing here knows what a
 //! node is, so that no node can hold up a write.
 
+mod audience;
 mod committer;
 mod draft;
 mod index;
@@ -15,6 +16,7 @@ mod record;
 mod tests;
 mod view;
 
+pub use audience::Audience;
 pub use committer::{Local, OpenError};
 pub use draft::{TOMBSTONES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_CHANGES_MAX};
 pub use view::{BeyondHorizon, Touched, View};

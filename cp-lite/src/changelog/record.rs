@@ -1,7 +1,9 @@
-//! How the changelog lies in the store: table 1 holds entities (version, tag, body), table 2 deletions (version),
+//! How the changelog lies in the store: table 1 holds entities (version, tag, audience, body), table 2 deletions
+//! (version, audience),
 //! table 3 what is known of nodes (opaque here); the meta record holds epoch, version and floor.
 //! Numbers are little-endian; the store itself seals every record.
 
+use super::Audience;
 use model::{Id, Kind, Record};
 use std::sync::Arc;
 use store::Key;
@@ -38,6 +40,9 @@ pub enum Unreadable {
     /// The record is of a kind that this version does not know.
     #[error("unknown kind {0}")]
     Kind(u8),
+    /// The record is for a class of nodes that this version does not know, and would go to all of them.
+    #[error("unknown audience {0}")]
+    Audience(u16),
     /// The record ends too early.
     #[error("a record of {0} bytes is too short")]
     Short(usize),
@@ -70,9 +75,10 @@ impl Meta {
 
 /// The change that keeps an entity.
 pub(super) fn put_entity(record: &Record) -> store::Change {
-    let mut value = Vec::with_capacity(16 + record.body.len());
+    let mut value = Vec::with_capacity(18 + record.body.len());
     value.extend_from_slice(&record.version.to_le_bytes());
     value.extend_from_slice(&record.tag.to_le_bytes());
+    value.extend_from_slice(&Audience::ALL.to_le_bytes());
     value.extend_from_slice(&record.body);
     store::Change { key: key(ENTITIES, record.kind.code(), record.id), value: Some(value.into()) }
 }
@@ -84,7 +90,7 @@ pub(super) fn drop_entity(kind: Kind, id: Id) -> store::Change {
 
 /// The change that keeps the memory of a deletion.
 pub(super) fn put_deletion(kind: Kind, id: Id, version: u64) -> store::Change {
-    let value: Arc<[u8]> = version.to_le_bytes().as_slice().into();
+    let value: Arc<[u8]> = [&version.to_le_bytes()[..], &Audience::ALL.to_le_bytes()].concat().into();
     store::Change { key: key(DELETIONS, kind.code(), id), value: Some(value) }
 }
 
@@ -106,11 +112,15 @@ pub(super) fn load(key: Key, value: &[u8]) -> Result<Loaded, Unreadable> {
     match key.table {
         ENTITIES => {
             let (version, rest) = number(value).ok_or_else(|| short.clone())?;
-            let (tag, body) = number(rest).ok_or(short)?;
+            let (tag, rest) = number(rest).ok_or_else(|| short.clone())?;
+            let (audience, body) = rest.split_first_chunk().ok_or(short)?;
+            Audience::known(*audience).map_err(Unreadable::Audience)?;
             Ok(Loaded::Entity(Record { kind: kind()?, id, version, tag, body: body.into() }))
         }
         DELETIONS => {
-            let (version, _) = number(value).ok_or(short)?;
+            let (version, rest) = number(value).ok_or_else(|| short.clone())?;
+            let (audience, _) = rest.split_first_chunk().ok_or(short)?;
+            Audience::known(*audience).map_err(Unreadable::Audience)?;
             Ok(Loaded::Deletion { kind: kind()?, id, version })
         }
         NODES => Ok(Loaded::Node { id, row: value.to_vec() }),

@@ -1,5 +1,6 @@
 //! The configuration at one version, with its recent past: what a reader of the changelog holds.
 
+use super::Audience;
 use super::index::VersionIndex;
 use super::record;
 use model::kind::KINDS;
@@ -87,6 +88,14 @@ impl View {
     pub fn change(&self, touched: Touched) -> Option<Change> {
         let Touched { kind, id, deleted, .. } = touched;
         if deleted { Some(Change::Delete { kind, id }) } else { self.catalog.record(kind, id).map(Change::Put) }
+    }
+
+    /// The root digest of what a class of nodes sees: the sum of the tags of its entities.
+    #[must_use]
+    pub fn root(&self, audience: Audience) -> u64 {
+        // There is one class, and it sees everything.
+        debug_assert_eq!(audience, Audience::ALL);
+        self.catalog.digest()
     }
 
     /// All records, parents before children.

@@ -3,7 +3,7 @@
 //! A [`Published`] is one version with everything that sessions of one moment share: the step from each version that a
 //! node was found at. It is made when the first session looks after a commit, and lives as long as a session uses it.
 
-use crate::changelog::{Changelog, View};
+use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +130,7 @@ impl Published {
     }
 
     fn encode(&self, from: u64) -> Option<Arc<Encoded>> {
-        let mut builder = Builder::new(from, self.view.version, self.view.catalog.digest());
+        let mut builder = Builder::new(from, self.view.version, self.view.root(Audience::ALL));
         for change in self.view.changes_since(from).ok()? {
             match change {
                 Change::Put(record) => builder.put(&record),
@@ -155,7 +155,7 @@ impl Source for Published {
     }
 
     fn root(&self) -> u64 {
-        self.view.catalog.digest()
+        self.view.root(Audience::ALL)
     }
 
     fn in_use(&self) -> &InUse {
@@ -196,7 +196,7 @@ impl Cursor for Everything {
     }
 
     fn root(&self) -> u64 {
-        self.view.catalog.digest()
+        self.view.root(Audience::ALL)
     }
 
     fn count(&self) -> u64 {
