@@ -92,8 +92,8 @@ impl Proxy {
         begun: Instant,
     ) -> Result<Answered, ProxyError> {
         let retries = destination.service.retries;
-        let repeatable =
-            retries > 0 && request.method().is_idempotent() && http_body::Body::is_end_stream(request.body());
+        // Also without retries: a pooled connection may have ended just before.
+        let repeatable = request.method().is_idempotent() && http_body::Body::is_end_stream(request.body());
         let spare = repeatable.then(|| copy_of(&request));
         let mut tried = Vec::new();
         let mut failures = 0;

@@ -5,7 +5,7 @@
 //! 3. `access`: plugins by falling priority; one may answer;
 //! 4. [`dress`]: target and headers as the upstream is to see them ([`path`], [`headers`], [`forwarded`]);
 //! 5. [`forward`]: target, connection, retries; the answer streams ([`response_body`]);
-//! 6. [`reply`]: the head of the answer and plugins' filters; `end`: what happens when it is over.
+//! 6. [`reply`]: the head of the answer and plugins' filters; [`outcome`]: what is logged when it is over.
 //!
 //! A request takes one snapshot at its beginning and sees no other. Errors are [`ProxyError`]s until step 6 turns them
 //! into what the client is told. A [`Proxy`] belongs to one worker; what all workers have in common is [`Shared`].
@@ -41,7 +41,7 @@ use crate::balancer::Balancers;
 use crate::dns::Resolver;
 use crate::plugins::chain::Chain;
 use crate::plugins::{Access, Answer, Client, Cx, Matched, Plugin, RequestBody, Verdict};
-use crate::snapshot::entities::{Instance, Service};
+use crate::snapshot::entities::{Consumer, Instance, Service};
 use crate::snapshot::{Live, Snapshot};
 use arrival::{Arrival, Found, find};
 use bytes::Bytes;
@@ -50,11 +50,11 @@ use headers::Hop;
 use http::{HeaderValue, Request, Response, StatusCode, request, response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use outcome::Outcome;
+use outcome::{Log, Outcome};
 use pool::{Bounds, Pool};
 use reply::{Reply, Times, filter, show_match};
 use request_id::RequestIds;
-use response_body::{Log, Streaming};
+use response_body::Streaming;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -151,30 +151,30 @@ impl Proxy {
     /// Serves one request. The answer's body streams after the head is returned.
     pub async fn serve(&self, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
         let (mut head, incoming) = request.into_parts();
-        let arrival = self.arrive(peer, &mut head);
         let snapshot = self.shared.live.load();
-        let found = match find(&snapshot, peer, &arrival, &head) {
+        let mut visit = Visit::new(self, self.arrive(peer, &mut head));
+        let found = match find(&snapshot, peer, &visit.arrival, &head) {
             Ok(found) => found,
             Err(error) => {
-                let (head, body) = self.head_of(Reply::Error(error), &arrival);
-                return self.end(peer, arrival, None, None, &[], head, body);
+                let (head, body) = self.head_of(Reply::Error(error), &visit.arrival);
+                return visit.end(peer, head, body);
             }
         };
-        let mut ran = Vec::new();
-        let mut cx = self.context(&snapshot, peer, &arrival, found, head, incoming);
-        let reply = match self.access(&snapshot, found, &mut cx, &mut ran).await {
+        visit.found = Some(found);
+        let mut cx = self.context(&snapshot, peer, &visit.arrival, found, head, incoming);
+        let reply = match access(&snapshot, found, &mut cx, &mut visit).await {
             Some(answer) => Reply::Plugin(answer),
-            None => match self.proxied(&snapshot, peer, &arrival, found, &mut cx).await {
+            None => match self.proxied(&snapshot, peer, &visit.arrival, found, &mut cx).await {
                 Ok(reply) => reply,
                 Err(error) => Reply::Error(error),
             },
         };
-        let (mut head, body) = self.head_of(reply, &arrival);
-        if arrival.debug {
+        let (mut head, body) = self.head_of(reply, &visit.arrival);
+        if visit.arrival.debug {
             show_match(&mut head.headers, found);
         }
-        let body = filter(&cx, &ran, &mut head, body);
-        self.end(peer, arrival, Some(found), Some(cx), &ran, head, body)
+        let body = filter(&cx, &visit.ran, &mut head, body);
+        visit.end(peer, head, body)
     }
 
     /// The request as plugins see it.
@@ -203,34 +203,6 @@ impl Proxy {
             matched: Matched { route: (found.route.id, found.route.name.as_deref()), service: found.service },
             authenticated: None,
         }
-    }
-
-    /// Step 3: plugins, until one answers. `ran` are those that see the answer later.
-    async fn access<'s>(
-        &self,
-        snapshot: &'s Snapshot,
-        found: Found<'s>,
-        cx: &mut Cx<'s>,
-        ran: &mut Vec<&'s Arc<Instance>>,
-    ) -> Option<Box<Answer>> {
-        let service = found.service.map(|service| service.id);
-        let mut chain = Chain::new(snapshot, found.route.id, service, cx.client.over_tls);
-        while let Some(instance) = chain.advance() {
-            if ran.is_empty() {
-                cx.now = since_1970();
-            }
-            ran.push(instance);
-            match instance.plugin.access(cx) {
-                Access::Continue => {}
-                Access::Respond(answer) => return Some(answer),
-                Access::Wait(future) => match future.await {
-                    Verdict::Continue => {}
-                    Verdict::Respond(answer) => return Some(answer),
-                },
-            }
-            chain.identify(cx.authenticated.as_ref().map(|who| who.consumer.id));
-        }
-        None
     }
 
     /// Steps 4 and 5: the request on its way, and the answer on its way back.
@@ -284,45 +256,95 @@ impl Proxy {
         tokio::task::spawn_local(tunnel::join(ours, theirs, connection.into_driver(), service.read_timeout));
         Ok((head, ResponseBody::whole(Bytes::new())))
     }
+}
+
+/// Step 3: plugins, until one answers.
+async fn access<'s>(
+    snapshot: &'s Snapshot,
+    found: Found<'s>,
+    cx: &mut Cx<'s>,
+    visit: &mut Visit<'_, 's>,
+) -> Option<Box<Answer>> {
+    let service = found.service.map(|service| service.id);
+    let mut chain = Chain::new(snapshot, found.route.id, service, cx.client.over_tls);
+    while let Some(instance) = chain.advance() {
+        if visit.ran.is_empty() {
+            cx.now = since_1970();
+        }
+        visit.ran.push(instance);
+        match instance.plugin.access(cx) {
+            Access::Continue => {}
+            Access::Respond(answer) => return Some(answer),
+            Access::Wait(future) => match future.await {
+                Verdict::Continue => {}
+                Verdict::Respond(answer) => return Some(answer),
+            },
+        }
+        visit.consumer = cx.authenticated.as_ref().map(|who| who.consumer.clone());
+        chain.identify(visit.consumer.as_ref().map(|consumer| consumer.id));
+    }
+    None
+}
+
+/// What is known of a request so far. Dropped before its end (the client has left), it is logged as such.
+struct Visit<'p, 's> {
+    proxy: &'p Proxy,
+    arrival: Arrival,
+    found: Option<Found<'s>>,
+    /// Plugins that ran: those that see the answer and the end.
+    ran: Vec<&'s Arc<Instance>>,
+    consumer: Option<Arc<Consumer>>,
+    ended: bool,
+}
+
+impl<'p> Visit<'p, '_> {
+    fn new(proxy: &'p Proxy, arrival: Arrival) -> Self {
+        Self { proxy, arrival, found: None, ran: Vec::new(), consumer: None, ended: false }
+    }
 
     /// The finished answer, with what happens when it is over.
-    #[allow(clippy::too_many_arguments, reason = "everything that is known of the request, for its one record")]
-    fn end(
-        &self,
-        peer: &Peer,
-        arrival: Arrival,
-        found: Option<Found<'_>>,
-        cx: Option<Cx<'_>>,
-        ran: &[&Arc<Instance>],
-        head: response::Parts,
-        body: ResponseBody,
-    ) -> Response<ResponseBody> {
-        let plugins: Vec<Arc<dyn Plugin>> =
-            ran.iter().map(|instance| &instance.plugin).filter(|plugin| plugin.logs()).cloned().collect();
-        let access_log = self.shared.access_log.clone();
-        let logged = access_log.is_some() || !plugins.is_empty();
-        let log = logged.then(|| {
-            let (referer, user_agent) = arrival.for_log;
-            let outcome = Outcome {
-                request_id: arrival.id,
-                arrived: since_1970().saturating_sub(arrival.begun.elapsed()),
-                client_ip: arrival.client_ip,
-                method: arrival.method,
-                uri: arrival.uri,
-                version: arrival.version,
-                referer,
-                user_agent,
-                route: found.map(|found| found.route.id),
-                service: found.and_then(|found| found.service.cloned()),
-                consumer: cx.and_then(|cx| cx.authenticated).map(|who| who.consumer),
-                status: head.status,
-                body_bytes: 0,
-                complete: false,
-                elapsed: Duration::ZERO,
-            };
-            Box::new(Log { outcome, begun: arrival.begun, plugins, access_log })
-        });
+    fn end(mut self, peer: &Peer, head: response::Parts, body: ResponseBody) -> Response<ResponseBody> {
+        self.ended = true;
+        let log = self.record(head.status);
         Response::from_parts(head, body.ended_by(log, Some(peer.side.clone())))
+    }
+
+    /// The record of the request, if anybody wants one.
+    fn record(&self, status: StatusCode) -> Option<Box<Log>> {
+        let plugins = self.ran.iter().map(|instance| &instance.plugin).filter(|plugin| plugin.logs());
+        let plugins: Vec<Arc<dyn Plugin>> = plugins.cloned().collect();
+        let access_log = self.proxy.shared.access_log.clone();
+        if plugins.is_empty() && access_log.is_none() {
+            return None;
+        }
+        let arrival = &self.arrival;
+        let outcome = Outcome {
+            request_id: arrival.id,
+            arrived: since_1970().saturating_sub(arrival.begun.elapsed()),
+            client_ip: arrival.client_ip,
+            method: arrival.method.clone(),
+            uri: arrival.uri.clone(),
+            version: arrival.version,
+            referer: arrival.for_log.0.clone(),
+            user_agent: arrival.for_log.1.clone(),
+            route: self.found.map(|found| found.route.id),
+            service: self.found.and_then(|found| found.service.cloned()),
+            consumer: self.consumer.clone(),
+            status,
+            body_bytes: 0,
+            complete: false,
+            elapsed: Duration::ZERO,
+        };
+        Some(Box::new(Log { outcome, begun: arrival.begun, plugins, access_log }))
+    }
+}
+
+impl Drop for Visit<'_, '_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // nginx's status for a client that closed the connection first.
+            drop(StatusCode::from_u16(499).ok().and_then(|status| self.record(status)));
+        }
     }
 }
 

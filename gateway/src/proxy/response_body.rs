@@ -1,19 +1,18 @@
 //! An answer's body on its way to the client, and the end of the request.
 //!
 //! Whatever becomes of the body (sent, cut off, never asked for), dropping it ends the request: the upstream
-//! connection goes back to the pool if it is fit, the log is written once, the client's connection counts as idle.
+//! connection goes back to the pool if it is fit, the [`Log`] is dropped and so written, the client's connection counts as idle.
 
 use super::error::ProxyError;
-use super::outcome::Outcome;
+use super::outcome::Log;
 use super::pool::{Key, Pool};
 use super::upstream::Connection;
-use crate::plugins::{BodyFilter, Plugin};
+use crate::plugins::BodyFilter;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,14 +60,6 @@ pub(super) struct End {
 pub trait ClientSide {
     /// The answer is over; the connection waits for the next request, or is closed.
     fn answered(&self);
-}
-
-/// Who is told about a request that is over.
-pub(super) struct Log {
-    pub(super) outcome: Outcome,
-    pub(super) begun: Instant,
-    pub(super) plugins: Vec<Arc<dyn Plugin>>,
-    pub(super) access_log: Option<crate::access_log::AccessLog>,
 }
 
 impl ResponseBody {
@@ -216,16 +207,9 @@ impl Drop for ResponseBody {
         if let Some(client) = self.end.client.take() {
             client.answered();
         }
-        if let Some(mut log) = self.end.log.take() {
+        if let Some(log) = &mut self.end.log {
             log.outcome.body_bytes = self.end.body_bytes;
             log.outcome.complete = complete;
-            log.outcome.elapsed = log.begun.elapsed();
-            for plugin in &log.plugins {
-                plugin.log(&log.outcome);
-            }
-            if let Some(access_log) = &log.access_log {
-                access_log.write(&log.outcome);
-            }
         }
     }
 }
