@@ -7,13 +7,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 
 use crate::build::Builder;
 use crate::frame::{Content, Frame, encoded_len, frame_len};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove};
 use crate::seal::Root;
+use crate::sled_thread::DEADLINE;
 use crate::tree::{Scan, Tree, TreeError};
 use crate::{COMMIT_BYTES_MAX, CommitError, Key, Store, spill};
 
@@ -82,15 +83,20 @@ impl Store {
         }
     }
 
-    /// Ends a compaction under way and waits until sled is closed and its litter gone.
-    pub(crate) fn end_compaction(&mut self) {
+    /// Ends a compaction under way and waits until sled is closed and its litter gone, so that the next generation may
+    /// be written by somebody else.
+    pub(crate) fn end_compaction(&mut self) -> Result<(), CommitError> {
         self.give_up_compaction();
-        if let Some(compaction) = self.compaction.take() {
-            let finished = compaction.result.recv().is_ok_and(|result| result.is_ok());
-            if finished {
-                self.discard();
+        let Some(compaction) = &self.compaction else { return Ok(()) };
+        match compaction.result.recv_timeout(DEADLINE) {
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(CommitError::Checkpoint("a compaction does not answer".into()));
             }
+            Ok(Ok(_)) => self.discard(),
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {}
         }
+        self.compaction = None;
+        Ok(())
     }
 
     fn discard(&self) {

@@ -220,6 +220,7 @@ struct Raw {
 }
 
 impl Raw {
+    /// Reads a file, and makes sure that what is read is on the medium: a killed process may have written and not synced.
     fn read(path: PathBuf) -> Result<Raw, OpenError> {
         let found = std::fs::metadata(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => OpenError::corrupt(&path, "the journal is missing"),
@@ -228,6 +229,7 @@ impl Raw {
         if !found.is_file() || found.len() != JOURNAL_BYTES {
             return Err(OpenError::corrupt(path, "the journal has the wrong size"));
         }
+        File::open(&path).and_then(|file| sync_data(&file)).map_err(|e| OpenError::io(&path, e))?;
         let bytes = std::fs::read(&path).map_err(|e| OpenError::io(&path, e))?;
         if bytes.len() as u64 != JOURNAL_BYTES {
             return Err(OpenError::corrupt(path, "the journal has the wrong size"));

@@ -80,6 +80,8 @@ fn generation_in_use(dir: &Path) -> Result<u64, OpenError> {
     if let Some(generation) = layout::current(dir)? {
         let gen_dir = generation_dir(dir, generation);
         if layout::is_provisioned(&gen_dir, generation)? {
+            // A process killed right after a switch leaves it to us to make that last.
+            layout::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
             return Ok(generation);
         }
         return Err(OpenError::corrupt(gen_dir, "the generation in use is missing or unfinished"));

@@ -18,8 +18,8 @@ use crate::pending::Pending;
 use crate::seal::Root;
 use crate::tree::{self, Scan, Tree, TreeError};
 
-/// How long a checkpoint, or one piece of a load, may take.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a checkpoint, or one piece of a load or of a compaction, may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A piece of a load ends at so many bytes.
 const PIECE_BYTES: usize = 32 * 1024;
 /// How many pieces may wait to be taken.
@@ -214,6 +214,7 @@ impl Load {
 fn read(dir: &Path, generation: u64, sender: &SyncSender<Result<Message, TreeError>>) -> Result<(), TreeError> {
     let tree = Tree::open(dir, generation)?;
     let root = tree.root()?;
+    tree.settle()?;
     let mut scan = Scan::new();
     if sender.send(Ok(Message::Root(root.clone()))).is_err() {
         return Ok(());

@@ -161,7 +161,7 @@ impl Store {
         if self.checkpoint.is_some() {
             return Err(self.checkpoint_error());
         }
-        self.end_compaction();
+        self.end_compaction()?;
         let dir = self.generation_dir();
         let read = || {
             let tree = Tree::open(&dir, self.generation)?;
@@ -309,7 +309,7 @@ impl Store {
 
     pub(crate) fn start_builder(&mut self) -> Result<Builder, CommitError> {
         self.settle_current()?;
-        self.end_compaction();
+        self.end_compaction()?;
         let builder = Builder::start(&self.dir, self.generation + 1)?;
         self.builder = builder.alive();
         Ok(builder)
@@ -361,7 +361,7 @@ impl Drop for Store {
     /// Waits for a checkpoint under way, so that the next one to open finds sled closed. A hang is not waited for.
     fn drop(&mut self) {
         self.wait();
-        self.end_compaction();
+        let _ = self.end_compaction();
     }
 }
 

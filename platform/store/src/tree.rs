@@ -184,10 +184,16 @@ impl Tree {
         Ok(Some(Head::parse(&part).map_err(TreeError::corrupt)?.0))
     }
 
+    /// Makes sure that what is read is on the medium. A process killed between writing and syncing leaves it to us:
+    /// what only the page cache has must not be taken for durable.
+    pub(crate) fn settle(&self) -> Result<(), TreeError> {
+        Ok(sync_data(&File::open(self.dir.join("db"))?)?)
+    }
+
     /// Makes everything written so far durable, as `flush` alone does not.
     pub(crate) fn persist(&self) -> Result<(), TreeError> {
         self.with(|db| Ok(db.flush().map(drop)?))?;
-        sync_data(&File::open(self.dir.join("db"))?)?;
+        self.settle()?;
         // sled keeps large values in files of their own and never syncs them. Ours are too small for that.
         match fs::read_dir(self.dir.join("blobs")).map(|mut entries| entries.next().is_some()) {
             Ok(true) => Err(TreeError::corrupt("sled wrote a blob file, which it does not sync")),
