@@ -8,7 +8,7 @@ use crate::config::{self, Config};
 use crate::counters::Counters;
 use crate::declarative;
 use crate::dns::{Resolver, Ttl};
-use crate::listen::{self, Bound, Limits, ListenAddress, Workers};
+use crate::listen::{self, Bound, Limits, Workers};
 use crate::proxy::Shared;
 use crate::snapshot::{Live, Snapshot};
 use crate::state::{self, Meta, Source};
@@ -58,19 +58,20 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     );
     let (stop, stopping) = watch::channel(false);
     let access_log = access_log(&config.access_log)?;
-    let shared = Arc::new(Shared::new(live.clone(), config.proxy.clone(), Resolver::new(Ttl::default()), access_log));
+    let counters = Arc::new(Counters::default());
+    let shared = Arc::new(Shared::new(
+        live.clone(),
+        config.proxy.clone(),
+        Resolver::new(Ttl::default()),
+        access_log,
+        counters.clone(),
+    ));
     let tls = tls(&live, &proxies)?;
     let workers = Workers::start(config.workers, &proxies, &shared, tls, Limits::default(), &stopping)
         .map_err(|error| ExitError::from_io("worker", &error))?;
 
-    let side = Side {
-        node: Id(node),
-        live,
-        counters: Arc::default(),
-        content: content.facts,
-        store: content.store,
-        durable: content.durable,
-    };
+    let side =
+        Side { node: Id(node), live, counters, content: content.facts, store: content.store, durable: content.durable };
     let served = side.run(config.cluster, statuses, stop.clone(), stopping);
     stop.send_replace(true);
     workers.join();
@@ -147,10 +148,10 @@ fn keep_file(store: &mut Store, file: &declarative::File) -> Result<(), store::C
 }
 
 fn bind_proxy(config: &Config) -> Result<Vec<Bound>, ExitError> {
-    let addresses = config.proxy_listen.iter().map(|listen| ListenAddress { address: listen.address, over_tls: listen.ssl });
-    let bound = listen::bind(&addresses.collect::<Vec<_>>());
-    let bound = bound.map_err(|error| {
-        ExitError { message: format!("proxy_listen: {error}"), ..ExitError::from_io("", &error.source) }
+    let bound = listen::bind(&config.proxy_listen);
+    let bound = bound.map_err(|error| ExitError {
+        message: format!("proxy_listen: {error}"),
+        ..ExitError::from_io("", &error.source)
     })?;
     for bound in &bound {
         let listener = if bound.over_tls { "proxy_ssl" } else { "proxy" };
@@ -284,7 +285,10 @@ impl Side {
 fn sync_settings(node: Id, cluster: config::Cluster) -> task::Settings {
     let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
     identity.kinds = link::kinds();
-    let plugin = |def: &&model::plugins::PluginDef| PluginVersion { name: def.name.to_owned(), version: Some(def.version.to_owned()) };
+    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
+        name: def.name.to_owned(),
+        version: Some(def.version.to_owned()),
+    };
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;

@@ -1,16 +1,15 @@
 //! Where clients come in: listeners and the workers that accept from them.
 //!
 //! Listeners are bound once, before anything is served, and shared by all workers: a worker that ends takes no waiting
-//! connection with it. A worker is a thread with a runtime and a [`crate::proxy::Proxy`] of its own. [`address`]
-//! reads `proxy_listen`, [`worker`] accepts, [`connection`] serves one client.
+//! connection with it. A worker is a thread with a runtime and a [`crate::proxy::Proxy`] of its own. [`worker`]
+//! accepts, [`connection`] serves one client.
 
-pub mod address;
 mod connection;
 mod worker;
 
-pub use address::{AddressError, ListenAddress};
 pub use worker::{Limits, Workers};
 
+use settings::listen::Listen;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -50,15 +49,15 @@ fn reason(error: &io::Error) -> String {
 ///
 /// # Errors
 /// The first that cannot be opened.
-pub fn bind(addresses: &[ListenAddress]) -> Result<Vec<Bound>, BindError> {
+pub fn bind(addresses: &[Listen]) -> Result<Vec<Bound>, BindError> {
     addresses.iter().map(bind_one).collect()
 }
 
-fn bind_one(wanted: &ListenAddress) -> Result<Bound, BindError> {
+fn bind_one(wanted: &Listen) -> Result<Bound, BindError> {
     let failed = |source| BindError { address: wanted.address, source };
     // The standard library sets SO_REUSEADDR, so that a restart does not wait for old connections.
     let socket = TcpListener::bind(wanted.address).map_err(failed)?;
-    adopt(socket, wanted.over_tls).map_err(failed)
+    adopt(socket, wanted.ssl).map_err(failed)
 }
 
 /// Takes a listener that is already open, from a service manager or a test.
@@ -77,8 +76,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let first = bind(&address::parse("127.0.0.1:0").unwrap()).unwrap();
-        let again = ListenAddress { address: first[0].address, over_tls: false };
+        let wanted = Listen { address: ([127, 0, 0, 1], 0).into(), ssl: false };
+        let first = bind(&[wanted]).unwrap();
+        let again = Listen { address: first[0].address, ssl: false };
         let error = bind(&[again]).unwrap_err();
         assert_eq!(error.to_string(), format!("{}: the port is in use by another process", first[0].address));
     }

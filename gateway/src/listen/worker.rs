@@ -2,6 +2,7 @@
 
 use super::Bound;
 use super::connection;
+use crate::counters::Counters;
 use crate::proxy::{Proxy, Shared};
 use pki::ServerConfig;
 use std::cell::Cell;
@@ -173,12 +174,13 @@ impl Clients {
 }
 
 /// One connection, for as long as it lives.
-struct Counted(Rc<Clients>);
+struct Counted(Rc<Clients>, Arc<Counters>);
 
 impl Counted {
-    fn new(clients: &Rc<Clients>) -> Self {
+    fn new(clients: &Rc<Clients>, counters: &Arc<Counters>) -> Self {
         clients.count.set(clients.count.get() + 1);
-        Self(clients.clone())
+        counters.connected();
+        Self(clients.clone(), counters.clone())
     }
 }
 
@@ -186,6 +188,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get().saturating_sub(1));
         self.0.left.notify_waiters();
+        self.1.disconnected();
     }
 }
 
@@ -201,7 +204,7 @@ async fn accept(
         clients.room().await;
         match socket.accept().await {
             Ok((tcp, from)) => {
-                let counted = Counted::new(&clients);
+                let counted = Counted::new(&clients, proxy.counters());
                 let serving = connection::serve(proxy.clone(), tcp, from, tls.clone(), limits, shutdown.clone());
                 tokio::task::spawn_local(async move {
                     serving.await;

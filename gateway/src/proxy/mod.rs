@@ -38,6 +38,7 @@ pub use settings::{ResponseHeaders, Settings};
 
 use crate::access_log::AccessLog;
 use crate::balancer::Balancers;
+use crate::counters::Counters;
 use crate::dns::Resolver;
 use crate::plugins::chain::Chain;
 use crate::plugins::{Access, Answer, Client, Cx, Matched, Plugin, RequestBody, Verdict};
@@ -70,13 +71,20 @@ pub struct Shared {
     resolver: Resolver,
     tls: TlsConfigs,
     access_log: Option<AccessLog>,
+    counters: Arc<Counters>,
 }
 
 impl Shared {
     /// A proxy for what `live` says.
     #[must_use]
-    pub fn new(live: Arc<Live>, settings: Settings, resolver: Resolver, access_log: Option<AccessLog>) -> Self {
-        Self { live, settings, resolver, tls: TlsConfigs::default(), access_log }
+    pub fn new(
+        live: Arc<Live>,
+        settings: Settings,
+        resolver: Resolver,
+        access_log: Option<AccessLog>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { live, settings, resolver, tls: TlsConfigs::default(), access_log, counters }
     }
 }
 
@@ -117,6 +125,12 @@ impl Proxy {
             idle_timeout: settings.keepalive_idle_timeout,
         };
         Self { pool: Rc::new(Pool::new(bounds)), balancers: RefCell::default(), ids: RequestIds::new(seed), shared }
+    }
+
+    /// What all workers count together.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     /// Looks after idle upstream connections for as long as it is polled.
@@ -305,6 +319,7 @@ impl<'p> Visit<'p, '_> {
     /// The finished answer, with what happens when it is over.
     fn end(mut self, peer: &Peer, head: response::Parts, body: ResponseBody) -> Response<ResponseBody> {
         self.ended = true;
+        self.proxy.shared.counters.answered();
         let log = self.record(head.status);
         Response::from_parts(head, body.ended_by(log, Some(peer.side.clone())))
     }

@@ -3,6 +3,7 @@
 
 use super::rank::Rank;
 use super::route::CompiledRoute;
+use model::meter;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -133,27 +134,6 @@ fn remove(chunks: &mut Vec<Arc<Vec<Entry>>>, rank: Rank) {
         if let Some(chunk) = chunks.get_mut(at) {
             Arc::make_mut(chunk).extend(next.iter().cloned());
         }
-    }
-}
-
-/// How many entries changes look at, for the test that bounds it.
-pub(super) mod count {
-    #[cfg(test)]
-    thread_local! {
-        static VISITED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-    }
-
-    #[cfg(test)]
-    pub(in super::super) fn visited(entries: usize) {
-        VISITED.set(VISITED.get() + entries);
-    }
-
-    #[cfg(not(test))]
-    pub(in super::super) fn visited(_: usize) {}
-
-    #[cfg(test)]
-    pub(in super::super) fn take() -> usize {
-        VISITED.take()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The index: buckets by host, each a radix tree of paths, and the lookup over them.
 
 use super::criteria::method_bit;
-use super::entries::{Entries, Entry, count};
+use super::entries::{Entries, Entry};
 use super::host::{Folded, HostKind, bucket_key};
 use super::query::{Match, Prepared, Query};
 use super::radix::Node;
 use super::rank::{NONE, Rank};
 use super::route::{CompiledRoute, Place};
+use model::meter;
 use model::trie::Trie;
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ impl Router {
 
     /// Changes the bucket of `place`, which comes into being and goes with its entries.
     fn change(&mut self, place: &Place<'_>, entries: isize, change: impl FnOnce(&mut Node)) {
-        count::visited(1);
+        meter::visited(1);
         if let Some(filed) = self.filed.get_mut(place.kind.map_or(0, |kind| kind as usize)) {
             *filed = filed.saturating_add_signed(entries);
         }

@@ -7,7 +7,7 @@ use super::entities::{
     Consumer, Instance, JwtSecret, KeyauthCredential, Protocol, Scope, Service, ServiceTls, Target, Upstream,
 };
 use super::{InstanceList, Snapshot, scope_key};
-use crate::plugins;
+use crate::plugins::{self, jwt::VerifyKey};
 use crate::router::CompiledRoute;
 use model::body::BodyError;
 use model::catalog::Conflict;
@@ -108,7 +108,7 @@ impl Snapshot {
             Kind::KeyauthCredential => {
                 self.put_keyauth(kinds::keyauth_credentials::KeyauthCredential::decode(body_bytes).map_err(body)?);
             }
-            Kind::JwtSecret => self.put_jwt(kinds::jwt_secrets::JwtSecret::decode(body_bytes).map_err(body)?),
+            Kind::JwtSecret => self.put_jwt(kinds::jwt_secrets::JwtSecret::decode(body_bytes).map_err(body)?)?,
         }
         Ok(())
     }
@@ -189,7 +189,8 @@ impl Snapshot {
     }
 
     fn put_plugin(&mut self, plugin: &kinds::plugins::Plugin) -> Result<(), Rejection> {
-        let refuse = |path: &str, message: &dyn ToString| Rejection::new(Kind::Plugin, plugin.id, path, message.to_string());
+        let refuse =
+            |path: &str, message: &dyn ToString| Rejection::new(Kind::Plugin, plugin.id, path, message.to_string());
         let Some(def) = model::plugins::find(&plugin.name) else {
             let message = format!("plugin '{}' is not in this data plane", plugin.name);
             return Err(refuse("name", &message));
@@ -220,7 +221,7 @@ impl Snapshot {
 
     fn scope(&mut self, instance: &Arc<Instance>) {
         self.count_scope(instance.scope, 1);
-        let by_priority = |a: &Arc<Instance>, b: &Arc<Instance>| b.priority.cmp(&a.priority).then(a.id.cmp(&b.id));
+        let by_priority = |a: &Arc<Instance>, b: &Arc<Instance>| b.priority.cmp(&a.priority).then(a.name.cmp(b.name));
         if instance.scope == Scope::default() {
             let mut list = self.global.to_vec();
             list.push(instance.clone());
@@ -292,21 +293,23 @@ impl Snapshot {
         self.keyauth.insert(compiled.id.0, Arc::new(compiled));
     }
 
-    fn put_jwt(&mut self, secret: kinds::jwt_secrets::JwtSecret) {
-        let compiled = JwtSecret {
-            id: secret.id,
-            consumer: secret.consumer.id,
-            key: secret.key.into(),
-            algorithm: secret.algorithm.unwrap_or(JwtAlgorithm::Hs256),
-            secret: secret.secret.map(Into::into),
-            public_key: secret.rsa_public_key.map(Into::into),
-        };
+    fn put_jwt(&mut self, secret: kinds::jwt_secrets::JwtSecret) -> Result<(), Rejection> {
+        let algorithm = secret.algorithm.unwrap_or(JwtAlgorithm::Hs256);
+        let key = VerifyKey::parse(algorithm, secret.secret.as_deref(), secret.rsa_public_key.as_deref())
+            .map_err(|error| Rejection::new(Kind::JwtSecret, secret.id, "algorithm", error))?;
+        let compiled = JwtSecret { id: secret.id, consumer: secret.consumer.id, name: secret.key.into(), key };
         self.jwt.insert(compiled.id.0, Arc::new(compiled));
+        Ok(())
     }
 }
 
 /// Adds to a shared list, in order; what shares the old list keeps it.
-fn with<T>(lists: &mut Trie<Arc<[Arc<T>]>>, key: u128, item: Arc<T>, order: impl FnMut(&Arc<T>, &Arc<T>) -> std::cmp::Ordering) {
+fn with<T>(
+    lists: &mut Trie<Arc<[Arc<T>]>>,
+    key: u128,
+    item: Arc<T>,
+    order: impl FnMut(&Arc<T>, &Arc<T>) -> std::cmp::Ordering,
+) {
     let mut list = lists.get(key).map(|list| list.to_vec()).unwrap_or_default();
     list.push(item);
     list.sort_by(order);

@@ -1,8 +1,8 @@
 //! Entities as requests need them: compact, immutable, shared. What no request needs (tags, timestamps) stays on disk.
 
 use crate::plugins::Plugin;
+use crate::plugins::jwt::VerifyKey;
 use model::Id;
-use model::kinds::jwt_secrets::JwtAlgorithm;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,13 +119,9 @@ pub struct JwtSecret {
     /// Whose it is.
     pub consumer: Id,
     /// What the token's key claim (`iss`) says.
-    pub key: Box<str>,
-    /// The algorithm that tokens must use.
-    pub algorithm: JwtAlgorithm,
-    /// The secret of the HMAC algorithms.
-    pub secret: Option<Box<str>>,
-    /// The public key (PEM) of the others.
-    pub public_key: Option<Box<str>>,
+    pub name: Box<str>,
+    /// The algorithm that tokens must use, and what verifies them.
+    pub key: VerifyKey,
 }
 
 /// A plugin's instance with its configuration parsed.

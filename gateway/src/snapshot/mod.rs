@@ -143,7 +143,7 @@ impl Snapshot {
     #[must_use]
     pub fn jwt_secret(&self, key: &str) -> Option<&Arc<JwtSecret>> {
         let id = self.catalog.find(Kind::JwtSecret, "key", key)?;
-        self.jwt.get(id.0).filter(|secret| *secret.key == *key)
+        self.jwt.get(id.0).filter(|secret| *secret.name == *key)
     }
 
     /// The certificate for a server name: an exact SNI, else `*.rest`, else `first.*`.

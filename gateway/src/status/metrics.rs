@@ -21,10 +21,21 @@ fn text(facts: &Facts) -> String {
     let Count { accepted, active, requests } = facts.counters.read();
     let mut out = String::with_capacity(4096);
     let info = format!("node_id=\"{}\",version=\"{}\"", facts.node, env!("CARGO_PKG_VERSION"));
-    let gauge = &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "gauge", name, help, labels, value);
+    let gauge =
+        &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "gauge", name, help, labels, value);
     gauge("kong_node_info", "What this node is.", &info, 1);
-    gauge("kong_control_plane_connected", "Whether a session with a control plane is up.", "", u64::from(link.connected));
-    gauge("kong_datastore_reachable", "Whether what is served is durable.", "", u64::from(link.store_trouble.is_none()));
+    gauge(
+        "kong_control_plane_connected",
+        "Whether a session with a control plane is up.",
+        "",
+        u64::from(link.connected),
+    );
+    gauge(
+        "kong_datastore_reachable",
+        "Whether what is served is durable.",
+        "",
+        u64::from(link.store_trouble.is_none()),
+    );
     if let Some(at) = facts.certificate_expires_at {
         let at = u64::try_from(at).unwrap_or(0);
         gauge("kong_data_plane_cluster_cert_expiry_timestamp", "When the cluster certificate ends, Unix time.", "", at);
@@ -33,9 +44,15 @@ fn text(facts: &Facts) -> String {
     gauge("kong_nginx_connections_active", "Client connections that are open.", "", active);
     gauge("edge_config_version", "The version that is served.", "", snapshot.version);
     gauge("edge_config_durable_version", "The version that a restart would come back with.", "", link.durable);
-    gauge("edge_config_lag", "Versions between the control plane's head and what is served.", "", link.head.saturating_sub(snapshot.version));
+    gauge(
+        "edge_config_lag",
+        "Versions between the control plane's head and what is served.",
+        "",
+        link.head.saturating_sub(snapshot.version),
+    );
     gauge("edge_config_entities", "Entities that are served.", "", snapshot.catalog().len() as u64);
-    let counter = &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "counter", name, help, labels, value);
+    let counter =
+        &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "counter", name, help, labels, value);
     counter("kong_nginx_requests_total", "Requests answered.", "", requests);
     counter("edge_connections_accepted_total", "Client connections accepted.", "", accepted);
     counter("edge_sync_received_bytes_total", "Bytes of frames from control planes, without TLS.", "", link.bytes_in);

@@ -168,7 +168,12 @@ impl<'a> Link<'a> {
                     *greeted = true;
                     self.epoch = welcome.epoch;
                     let mode = welcome.mode.name();
-                    tracing::info!(mode, head = welcome.head, incremental = welcome.incremental, "control plane connected");
+                    tracing::info!(
+                        mode,
+                        head = welcome.head,
+                        incremental = welcome.incremental,
+                        "control plane connected"
+                    );
                     self.reporter.update(|link| {
                         (link.connected, link.mode, link.incremental) = (true, Some(mode), welcome.incremental);
                         (link.head, link.last_error) = (welcome.head, None);
@@ -312,6 +317,7 @@ async fn wake(at: Option<Instant>) {
 /// The kinds that this build can read, for hello.
 #[must_use]
 pub fn kinds() -> Vec<wire::KindVersion> {
-    let version = |def: &&model::kind::KindDef| wire::KindVersion { kind: Kind::code(def.kind), body: def.body_version };
+    let version =
+        |def: &&model::kind::KindDef| wire::KindVersion { kind: Kind::code(def.kind), body: def.body_version };
     model::kind::ALL.iter().map(version).collect()
 }

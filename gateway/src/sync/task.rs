@@ -8,8 +8,8 @@ use model::Id;
 use pki::ClusterClient;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use wire::dp::{Identity, Session};
 use wire::ProtocolError;
+use wire::dp::{Identity, Session};
 
 /// Where to sync from, and as whom.
 pub struct Settings {

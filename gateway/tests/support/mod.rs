@@ -10,6 +10,7 @@ use gateway::snapshot::{Live, Snapshot};
 use model::schema::CheckCx;
 use model::{Change, Id, Kind, Record};
 use serde_json::{Value, json};
+use settings::listen as settings_listen;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,9 +105,10 @@ impl Gateway {
         settings: Settings,
         limits: Limits,
     ) -> Self {
-        let bound = listen::bind(&listen::address::parse(listeners).unwrap()).unwrap();
+        let items: Vec<String> = listeners.split(',').map(|item| item.trim().to_owned()).collect();
+        let bound = listen::bind(&settings_listen::listeners(&items).unwrap()).unwrap();
         let live = Arc::new(Live::new(snapshot));
-        let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), access_log));
+        let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), access_log, Arc::default()));
         let (shutdown, watched) = watch::channel(false);
         let workers = Workers::start(1, &bound, &shared, tls, limits, &watched).unwrap();
         Self { address: bound[0].address, live, shutdown, workers: Some(workers) }

@@ -289,13 +289,7 @@ impl Catalog {
 
     fn dangling(&self, kind: Kind, id: Id, link: &Ref) -> Option<Conflict> {
         let exists = self.contains(link.kind, link.id);
-        (!exists).then_some(Conflict::Dangling {
-            kind,
-            id,
-            field: link.field,
-            target: link.kind,
-            target_id: link.id,
-        })
+        (!exists).then_some(Conflict::Dangling { kind, id, field: link.field, target: link.kind, target_id: link.id })
     }
 
     fn remove(&mut self, kind: Kind, id: Id) {
@@ -374,10 +368,8 @@ impl Loader {
     /// A body that cannot be read, or a unique value that another record has.
     pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
         self.catalog.remove(record.kind, record.id);
-        let (refs, duplicates) = self
-            .catalog
-            .add(record)
-            .map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
+        let (refs, duplicates) =
+            self.catalog.add(record).map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
         // What already resolves needs no second look, so that loading parents first keeps nothing aside.
         let unresolved = refs.into_iter().filter(|link| !self.catalog.contains(link.kind, link.id));
         self.refs.extend(unresolved.map(|link| (record.kind, record.id, link)));

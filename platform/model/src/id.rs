@@ -68,7 +68,11 @@ impl FromStr for Id {
 /// Text in JSON, sixteen bytes in postcard.
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.to_bytes().serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.to_bytes().serialize(serializer)
+        }
     }
 }
 

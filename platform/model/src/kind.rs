@@ -1,9 +1,9 @@
 //! The list of entity kinds. Adding a kind is one file below [`crate::kinds`] and one line here.
 
+use crate::Id;
 use crate::body::{BodyError, Object};
 use crate::kinds;
 use crate::schema::Schema;
-use crate::Id;
 
 /// A kind of entity. The discriminant is its code on the wire and in the store, and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

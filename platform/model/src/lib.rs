@@ -5,7 +5,8 @@
 //! [`body`] turns a typed entity into append-only postcard bytes, [`schema`] turns Kong's JSON into its canonical
 //! form or a list of violations, [`kind`] is the list of entity kinds (one file each below [`kinds`]),
 //! [`plugins`] is the list of plugin configurations, [`record`] is what travels and is stored,
-//! [`catalog`] is a whole configuration with its indexes, [`declarative`] reads and writes files.
+//! [`catalog`] is a whole configuration with its indexes, [`declarative`] reads and writes files. [`meter`] counts what
+//! a change looks at.
 
 pub mod body;
 pub mod catalog;
@@ -13,6 +14,7 @@ pub mod declarative;
 pub mod id;
 pub mod kind;
 pub mod kinds;
+pub mod meter;
 pub mod plugins;
 pub mod record;
 pub mod schema;

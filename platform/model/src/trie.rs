@@ -5,6 +5,7 @@
 //! random keys), never on how many entries exist. Iteration is in ascending order of keys, which for ids is the order
 //! of Admin API lists. Where a node is not shared, a change is made in place: loading does not copy.
 
+use crate::meter;
 use std::sync::Arc;
 
 /// Bits of the key that one level looks at; the last level looks at the three that remain.
@@ -64,7 +65,10 @@ impl<V: Clone> Trie<V> {
         let mut node = &*self.root;
         for level in 0..LEVELS {
             match node.slot(group(key, level))? {
-                Slot::Leaf(found, value) => return (join(*found) == key).then_some(value),
+                Slot::Leaf(found, value) => {
+                    meter::visited(1);
+                    return (join(*found) == key).then_some(value);
+                }
                 Slot::Branch(child) => node = child,
             }
         }
@@ -89,12 +93,12 @@ impl<V: Clone> Trie<V> {
         if !self.contains(key) {
             return None;
         }
-        let mut node = Arc::make_mut(&mut self.root);
+        let mut node = own(&mut self.root);
         for level in 0..LEVELS {
             let index = node.index(group(key, level));
             match node.slots.get_mut(index)? {
                 Slot::Leaf(_, value) => return Some(value),
-                Slot::Branch(child) => node = Arc::make_mut(child),
+                Slot::Branch(child) => node = own(child),
             }
         }
         None
@@ -184,7 +188,10 @@ impl<'a, V> Iterator for Iter<'a, V> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.stack.last_mut()?.next() {
-                Some(Slot::Leaf(key, value)) => return Some((join(*key), value)),
+                Some(Slot::Leaf(key, value)) => {
+                    meter::visited(1);
+                    return Some((join(*key), value));
+                }
                 Some(Slot::Branch(child)) => self.stack.push(child.slots.iter()),
                 None => {
                     self.stack.pop();
@@ -218,8 +225,17 @@ fn join(halves: [u64; 2]) -> u128 {
     (u128::from(halves[0]) << 64) | u128::from(halves[1])
 }
 
+/// The node for a change in place: copied if others share it, with every entry that is in it.
+fn own<V: Clone>(node: &mut Arc<Node<V>>) -> &mut Node<V> {
+    #[cfg(debug_assertions)]
+    if Arc::strong_count(node) > 1 {
+        meter::visited(node.slots.iter().filter(|slot| matches!(slot, Slot::Leaf(..))).count());
+    }
+    Arc::make_mut(node)
+}
+
 fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) -> Option<V> {
-    let node = Arc::make_mut(node);
+    let node = own(node);
     let at = group(key, level);
     if node.bitmap & (1 << at) == 0 {
         node.add(at, Slot::Leaf(split(key), value));
@@ -228,7 +244,10 @@ fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) ->
     let index = node.index(at);
     match &mut node.slots[index] {
         Slot::Branch(child) => insert(child, level + 1, key, value),
-        Slot::Leaf(found, held) if join(*found) == key => Some(std::mem::replace(held, value)),
+        Slot::Leaf(found, held) if join(*found) == key => {
+            meter::visited(1);
+            Some(std::mem::replace(held, value))
+        }
         Slot::Leaf(..) => {
             let other = node.take(at);
             node.add(at, Slot::Branch(pair(level + 1, other, key, value)));
@@ -252,7 +271,7 @@ fn pair<V: Clone>(level: u32, other: Slot<V>, key: u128, value: V) -> Arc<Node<V
 }
 
 fn remove<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128) -> Option<V> {
-    let node = Arc::make_mut(node);
+    let node = own(node);
     let at = group(key, level);
     let index = node.index(at);
     match node.slots.get_mut(index)? {

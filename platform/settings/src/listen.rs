@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+/// Flags with a value that change nothing here.
+const HARMLESS: [&str; 3] = ["backlog=", "so_keepalive=", "ipv6only="];
+
 /// An address that may speak TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Listen {
@@ -11,7 +14,9 @@ pub struct Listen {
     pub ssl: bool,
 }
 
-/// `off`, or addresses that may each be followed by `ssl`. The error is for people.
+/// `off`, or addresses that may each be followed by flags, as in kong.conf. Of these `ssl` has an effect; those about the
+/// system's queue of connections are taken and change nothing, since all workers share the listeners; those that ask for
+/// another protocol are refused. The error is for people.
 pub fn listeners(items: &[String]) -> Result<Vec<Listen>, String> {
     each(items, |item| {
         let mut words = item.split_whitespace();
@@ -20,6 +25,8 @@ pub fn listeners(items: &[String]) -> Result<Vec<Listen>, String> {
         for word in words {
             match word {
                 "ssl" => ssl = true,
+                "reuseport" | "deferred" | "bind" => {}
+                word if HARMLESS.iter().any(|flag| word.starts_with(flag)) => {}
                 other => return Err(format!("\"{other}\" after {address} is not supported; only \"ssl\" is")),
             }
         }

@@ -89,6 +89,12 @@ impl VerifyKey {
         Ok(Self { algorithm, bytes })
     }
 
+    /// The algorithm that tokens must use.
+    #[must_use]
+    pub fn algorithm(&self) -> JwtAlgorithm {
+        self.algorithm
+    }
+
     /// Whether the key is a shared secret.
     #[must_use]
     pub fn is_secret(&self) -> bool {

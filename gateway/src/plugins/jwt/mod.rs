@@ -16,6 +16,7 @@ use http::StatusCode;
 use http::header::{COOKIE, WWW_AUTHENTICATE};
 use model::Id;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use token::{Claim, Token};
 
 /// The plugin's name.
@@ -119,13 +120,12 @@ impl Jwt {
         };
         let secret = cx.directory.jwt_secret(&key);
         let secret = secret.ok_or_else(|| invalid(format!("No credentials found for given '{name}'")))?;
-        if token.header.get("alg").and_then(Value::as_str) != Some(secret.algorithm.as_str()) {
+        if token.header.get("alg").and_then(Value::as_str) != Some(secret.key.algorithm().as_str()) {
             return Err(invalid("Invalid algorithm".into()));
         }
-        let verify = VerifyKey::parse(secret.algorithm, secret.secret.as_deref(), secret.public_key.as_deref());
-        let mut verify = verify.map_err(|_| invalid("Invalid key/secret".into()))?;
+        let mut verify = Cow::Borrowed(&secret.key);
         if self.secret_is_base64 && verify.is_secret() {
-            verify = verify.decoded().ok_or_else(|| invalid("Invalid key/secret".into()))?;
+            verify = Cow::Owned(verify.decoded().ok_or_else(|| invalid("Invalid key/secret".into()))?);
         }
         if !verify.verifies(token.signed, &token.signature) {
             return Err(invalid("Invalid signature".into()));

@@ -1,7 +1,7 @@
 //! What a change looks at, whatever else is there. The bytes it allocates are bounded by `tests/router_cost.rs`.
 
-use super::super::entries::count;
 use super::{compiled, route, router};
+use model::meter;
 use serde_json::json;
 
 /// Most entries that one change of one route may look at (design §9: under 100 for the whole node).
@@ -29,11 +29,11 @@ fn a_change_looks_at_few_entries_however_many_there_are() {
         let before = router(&routes);
         for changed in routes.iter().step_by(routes.len() / 20) {
             let (mut after, changed) = (before.clone(), compiled(changed));
-            count::take();
+            meter::take();
             after.remove(&changed);
-            let removed = count::take();
+            let removed = meter::take();
             after.insert(&changed);
-            let inserted = count::take();
+            let inserted = meter::take();
             assert!(
                 removed <= VISITED_MAX && inserted <= VISITED_MAX,
                 "{kind}: {removed} removed, {inserted} inserted"

@@ -93,8 +93,11 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
-/// The public key parses.
+/// The algorithm is one that data planes can verify, and the public key parses.
 fn public_key(cx: &CheckCx<'_>, entity: &Object, found: &mut Violations) {
+    if entity.get("algorithm").and_then(Value::as_str) == Some(JwtAlgorithm::Es512.as_str()) {
+        found.add("algorithm", "ES512 is not available in this build: its cryptography has no curve P-521");
+    }
     let Some(key) = entity.get("rsa_public_key").and_then(Value::as_str) else { return };
     if let Err(message) = cx.certificates.map_or(Ok(()), |checks| checks.public_key(key)) {
         found.add("rsa_public_key", message);
