@@ -128,7 +128,7 @@ impl Config {
     #[must_use]
     pub fn service(&self, index: usize) -> Value {
         let mut rng = self.rng("services", index);
-        let host = if index % 2 == 0 && self.shape.upstreams > 0 {
+        let host = if index.is_multiple_of(2) && self.shape.upstreams > 0 {
             self.upstream_name(index / 2 % self.shape.upstreams)
         } else {
             self.origin.ip().to_string()
@@ -145,7 +145,7 @@ impl Config {
         let service = self.id("services", index % self.shape.services.max(1));
         let mut route = json!({ "id": self.id("routes", index), "name": format!("route-{index}"),
             "service": { "id": service }, "protocols": ["http", "https"], "hosts": [self.route_host(index)],
-            "paths": [self.route_path(index)], "methods": ["GET", "POST"], "strip_path": index % 2 == 0,
+            "paths": [self.route_path(index)], "methods": ["GET", "POST"], "strip_path": index.is_multiple_of(2),
             "tags": self.tags("routes", index, 11) });
         if self.is_on_one_prefix(index) {
             route["headers"] = json!({ "x-tenant": [format!("tenant-{index}")] });
@@ -235,7 +235,7 @@ impl Config {
     pub fn plugin(&self, index: usize) -> Value {
         let id = self.id("plugins", index);
         let tags = self.tags("plugins", index, 14);
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             let route = self.id("routes", self.protected_route(index));
             json!({ "id": id, "name": "key-auth", "route": { "id": route }, "config": { "key_names": ["apikey", "x-api-key"] }, "tags": tags })
         } else {
