@@ -4,13 +4,14 @@
 use crate::app;
 use crate::commands::config::{self as declarative, ADMIN_URL_DEFAULT, Apply, Convert, Diff, Dump};
 use crate::commands::hybrid::GenCert;
-use crate::commands::node;
+use crate::commands::{node, quickstart};
 use crate::config::Config;
 use crate::config::keys::KEYS;
 use model::declarative::Format;
 use os::{Exit, ExitError};
 use settings::flags::Typed;
 use settings::{Command, Invocation, Opt, Program, Settings};
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +44,12 @@ const FLAT: Opt =
     Opt { long: "flat", short: None, value: None, doc: "One list per kind, in place of children below their parents." };
 const TERSE: Opt =
     Opt { long: "terse", short: None, value: None, doc: "Leave out defaults, times and ids that follow from names." };
+const ONCE: Opt = Opt {
+    long: "once",
+    short: None,
+    value: None,
+    doc: "Take the tour and end: 0 when it went well, 1 when not. So it does where the output is no terminal.",
+};
 const FORCE: Opt = Opt { long: "force", short: None, value: None, doc: "Delete even more than half of what is there." };
 
 /// What one can type; help and man pages are made from it.
@@ -52,6 +59,14 @@ pub static PROGRAM: Program = Program {
     commands: &[
         Command { settings: true, ..command("run", &[], "Run the control plane until SIGTERM or Ctrl-C.") },
         Command { settings: true, ..command("check", &[SHOW], "Check the settings and tell every mistake.") },
+        with_operands(
+            "quickstart",
+            "[DIR]",
+            (0, 1),
+            &[ONCE],
+            "Run a control plane, a data plane and an upstream on this machine, with their files in DIR \
+             (./quickstart), and tell what to try.",
+        ),
         with_operands("hybrid gen_cert", "[CERT KEY]", (0, 2), &[DAYS], "Make a cluster certificate and its key."),
         with_operands("config validate", "FILE", (1, 1), &[], "Check a declarative file and tell every mistake."),
         with_operands(
@@ -83,6 +98,13 @@ pub static PROGRAM: Program = Program {
             "Write the whole configuration as a declarative file.",
         ),
         command("node list", &[ADMIN_URL, JSON], "Tell which data planes there are, and what they serve."),
+        with_operands(
+            "node show",
+            "NODE",
+            (1, 1),
+            &[ADMIN_URL, JSON],
+            "Tell all about one data plane; NODE is its id, the beginning of it, or its hostname.",
+        ),
         command("version", &[], "Print the version."),
     ],
     options: &[CONFIG],
@@ -107,7 +129,11 @@ const fn with_operands(
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let outcome = match PROGRAM.parse(std::env::args_os().skip(1)) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(failed) = quickstart::leash::taken(&arguments) {
+        return os::exit::finish(PROGRAM.name, Err(failed));
+    }
+    let outcome = match PROGRAM.parse(arguments) {
         Ok(Invocation::Help(text)) => Ok(text),
         Ok(Invocation::Run(typed)) => dispatch(&typed),
         Err(usage) => Err(ExitError::usage(usage.to_string())),
@@ -121,6 +147,10 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
         "check" => check(typed),
         "hybrid gen_cert" => GenCert::parse(&typed.operands, typed.value(DAYS.long))?.run(now_s()),
         "node list" => node::list(&admin_url(typed), typed.has(JSON.long)),
+        "node show" => {
+            node::show(&admin_url(typed), typed.operands.first().map_or("", String::as_str), typed.has(JSON.long))
+        }
+        "quickstart" => quickstart::run(typed.operands.first().map(Path::new), typed.has(ONCE.long)),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
         _ => declarative_file(typed).map(|()| String::new()),
     }

@@ -3,3 +3,4 @@
 pub mod config;
 pub mod hybrid;
 pub mod node;
+pub mod quickstart;

@@ -1,6 +1,9 @@
-//! What this process takes of the machine.
+//! What this process takes of the machine, and the processes that it starts.
 
 use std::io;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const STATUS_FILE: &str = "/proc/self/status";
 const STATUS_BYTES_MAX: u64 = 64 * 1024;
@@ -28,6 +31,22 @@ pub fn resident_kib() -> u64 {
     memory().map_or(0, |memory| memory.resident / 1024)
 }
 
+/// Asks a process to end: SIGTERM. Only for a child that has not been waited for yet: its number is its own until then.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    // Zero and what looks negative would mean whole groups of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
+}
+
+/// Asks the kernel to send this process SIGTERM when the thread that started it ends (prctl(2), `PR_SET_PDEATHSIG`),
+/// in whatever way that happens. It outlives an exec, but for programs with file capabilities or set-user-id. Answers
+/// whether `parent` is still there: it may have ended before it was asked for.
+pub fn end_with_parent(parent: u32) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+    Ok(std::os::unix::process::parent_id() == parent)
+}
+
 fn parse_memory(status: &str) -> Option<Memory> {
     let bytes = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -47,6 +66,17 @@ mod tests {
         assert!(memory.resident > 100 * 1024, "{memory:?}");
         assert!(memory.resident_peak >= memory.resident, "{memory:?}");
         assert!(memory.anonymous <= memory.resident, "{memory:?}");
+    }
+
+    #[test]
+    fn asks_one_process_and_never_a_group() {
+        use std::os::unix::process::ExitStatusExt;
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        terminate(child.id()).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+        for group in [0, u32::MAX] {
+            assert_eq!(terminate(group).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
     }
 
     #[test]
