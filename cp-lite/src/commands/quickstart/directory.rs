@@ -33,9 +33,12 @@ impl Directory {
     /// Makes it, or takes one of an earlier quickstart.
     ///
     /// # Errors
-    /// It holds something else (64), another quickstart runs in it (69), or the operating system refuses (74, 77).
+    /// It is or holds something else (64), another quickstart runs in it (69), or the operating system refuses (74, 77).
     pub(super) fn open(path: &Path) -> Result<Directory, ExitError> {
         let failed = |error: io::Error| ExitError::from_io(path.display(), &error);
+        if path.exists() && !path.is_dir() {
+            return Err(ExitError::usage(format!("{} is not a directory", path.display())));
+        }
         fs::create_dir_all(path).map_err(failed)?;
         // Settings name paths in full, so that the daemons can be started from anywhere.
         let path = path.canonicalize().map_err(failed)?;
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.message.contains("not empty"), "{error}");
         assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
+        assert_eq!(refused(&other.join("thesis.tex")).exit, Exit::Usage);
     }
 
     #[test]

@@ -61,9 +61,19 @@ pub(super) fn start_again(programs: &Programs) -> String {
     format!("{} run -c {}", quoted(&program.binary), quoted(&program.settings))
 }
 
-/// A path as a shell takes it.
+/// A path as a shell takes it, and short where it lies below the current directory.
 fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
+    let here = std::env::current_dir().unwrap_or_default();
+    as_typed(path, &here)
+}
+
+fn as_typed(path: &Path, here: &Path) -> String {
+    // A name without a slash would be looked for in PATH.
+    let path = match path.strip_prefix(here) {
+        Ok(below) if below.components().count() == 1 => format!("./{}", below.display()),
+        Ok(below) => below.display().to_string(),
+        Err(_) => path.display().to_string(),
+    };
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%".contains(c);
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
@@ -74,7 +84,10 @@ mod tests {
 
     #[test]
     fn a_shell_takes_any_path() {
-        assert_eq!(quoted(Path::new("/usr/bin/cp-lite")), "/usr/bin/cp-lite");
-        assert_eq!(quoted(Path::new("/it's here")), r"'/it'\''s here'");
+        let typed = |path: &str| as_typed(Path::new(path), Path::new("/home/ann"));
+        assert_eq!(typed("/usr/bin/cp-lite"), "/usr/bin/cp-lite");
+        assert_eq!(typed("/home/ann/target/release/cp-lite"), "target/release/cp-lite");
+        assert_eq!(typed("/home/ann/cp-lite"), "./cp-lite");
+        assert_eq!(typed("/it's here"), r"'/it'\''s here'");
     }
 }
