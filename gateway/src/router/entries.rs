@@ -11,10 +11,17 @@ use std::sync::Arc;
 const CHUNK_MAX: usize = 32;
 
 /// A route, filed under one of its paths and one of its hosts.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) rank: Rank,
     pub(super) route: Arc<CompiledRoute>,
+}
+
+impl Clone for Entry {
+    fn clone(&self) -> Self {
+        meter::visited(1);
+        Self { rank: self.rank, route: Arc::clone(&self.route) }
+    }
 }
 
 /// The entries of a node, in descending order of ranks.
@@ -84,12 +91,14 @@ impl Entries {
 
 /// Where a rank is or would be: the chunk (the last whose first entry is not below it, else the first) and the place.
 fn locate(chunks: &[Arc<Vec<Entry>>], rank: Rank) -> (usize, Result<usize, usize>) {
-    let after = chunks.partition_point(|chunk| chunk.first().is_some_and(|first| first.rank >= rank));
+    let rank_of = |entry: &Entry| {
+        meter::visited(1);
+        entry.rank
+    };
+    let after = chunks.partition_point(|chunk| chunk.first().is_some_and(|first| rank_of(first) >= rank));
     let at = after.saturating_sub(1);
-    let place = chunks.get(at).map_or(Err(0), |chunk| {
-        count::visited(chunk.len());
-        chunk.binary_search_by_key(&Reverse(rank), |entry| Reverse(entry.rank))
-    });
+    let found = |chunk: &Arc<Vec<Entry>>| chunk.binary_search_by_key(&Reverse(rank), |entry| Reverse(rank_of(entry)));
+    let place = chunks.get(at).map_or(Err(0), found);
     (at, place)
 }
 

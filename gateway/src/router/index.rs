@@ -7,7 +7,6 @@ use super::query::{Match, Prepared, Query};
 use super::radix::Node;
 use super::rank::{NONE, Rank};
 use super::route::{CompiledRoute, Place};
-use model::meter;
 use model::trie::Trie;
 use std::sync::Arc;
 
@@ -40,15 +39,31 @@ impl Router {
 
     /// Adds a route. One with the same id that is already there must be removed first.
     pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
-        route.places(|place| {
-            let entry = Entry { rank: place.rank, route: Arc::clone(route) };
-            self.change(&place, 1, |node| node.insert_from_root(place.way, entry));
-        });
+        self.file(route, 1);
     }
 
     /// Removes a route that was added. One that was not must not be given.
     pub fn remove(&mut self, route: &CompiledRoute) {
         route.places(|place| self.change(&place, -1, |node| node.remove_from_root(place.way, place.rank)));
+    }
+
+    /// Puts `route` in the place of `before`, which has the same id and was added.
+    pub fn replace(&mut self, before: &CompiledRoute, route: &Arc<CompiledRoute>) {
+        if route.is_filed_as(before) {
+            // An entry takes the place of the one with the same rank.
+            self.file(route, 0);
+        } else {
+            self.remove(before);
+            self.insert(route);
+        }
+    }
+
+    /// Files a route; in all its places there are `more` entries than before.
+    fn file(&mut self, route: &Arc<CompiledRoute>, more: isize) {
+        route.places(|place| {
+            let entry = Entry { rank: place.rank, route: Arc::clone(route) };
+            self.change(&place, more, |node| node.insert_from_root(place.way, entry));
+        });
     }
 
     /// The route that a request belongs to.
@@ -87,7 +102,6 @@ impl Router {
 
     /// Changes the bucket of `place`, which comes into being and goes with its entries.
     fn change(&mut self, place: &Place<'_>, entries: isize, change: impl FnOnce(&mut Node)) {
-        meter::visited(1);
         if let Some(filed) = self.filed.get_mut(place.kind.map_or(0, |kind| kind as usize)) {
             *filed = filed.saturating_add_signed(entries);
         }

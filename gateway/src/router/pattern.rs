@@ -59,6 +59,14 @@ impl PathPattern {
         }
     }
 
+    /// Whether a route gives it by this text.
+    pub(super) fn is(&self, given: &str) -> bool {
+        match given.strip_prefix('~') {
+            Some(expression) => !matches!(self, Self::Prefix(_)) && expression == self.source(),
+            None => matches!(self, Self::Prefix(prefix) if **prefix == *given),
+        }
+    }
+
     /// The length of a prefix; `None` for an expression.
     pub(super) fn prefix_length(&self) -> Option<usize> {
         match self {

@@ -151,10 +151,26 @@ impl CompiledRoute {
     /// # Errors
     /// The first criterion that the router cannot serve.
     pub fn compile(route: &Route) -> Result<Self, RouteError> {
+        Self::compile_with(route, &[])
+    }
+
+    /// Compiles what this route has become. Expressions that it had already are not checked again: that is what
+    /// compiling costs most.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn recompile(&self, route: &Route) -> Result<Self, RouteError> {
+        Self::compile_with(route, &self.paths)
+    }
+
+    fn compile_with(route: &Route, known: &[PathPattern]) -> Result<Self, RouteError> {
+        let path = |given: &String| match known.iter().find(|path| path.is(given)) {
+            Some(path) => Ok(path.clone()),
+            None => PathPattern::parse(given),
+        };
         let hosts: Few<_> =
             list(route.hosts.as_ref()).iter().map(|host| HostPattern::parse(host)).collect::<Result<_, _>>()?;
-        let paths: Few<_> =
-            list(route.paths.as_ref()).iter().map(|path| PathPattern::parse(path)).collect::<Result<_, _>>()?;
+        let paths: Few<_> = list(route.paths.as_ref()).iter().map(path).collect::<Result<_, _>>()?;
         let methods = list(route.methods.as_ref());
         let rare = rare(route)?;
         let weight = Weight {
@@ -201,6 +217,16 @@ impl CompiledRoute {
 
     pub(super) fn path(&self, index: usize) -> Option<&PathPattern> {
         self.paths.get(index)
+    }
+
+    /// Whether all its entries are in the same places and of the same ranks as those of `other`.
+    pub(super) fn is_filed_as(&self, other: &Self) -> bool {
+        let serves_http = |route: &Self| route.protocols.plain() || route.protocols.secure();
+        self.id == other.id
+            && self.hosts == other.hosts
+            && self.paths == other.paths
+            && (self.weight, self.regex_priority) == (other.weight, other.regex_priority)
+            && serves_http(self) == serves_http(other)
     }
 
     /// Calls `file` for each place where the route belongs in the index: none for one that serves no kind of HTTP.

@@ -45,6 +45,13 @@ struct Link {
     cascade: bool,
 }
 
+/// An entity about to be added: its entry, and what the entry leaves out and errors need.
+struct Draft {
+    entry: Entry,
+    refs: Vec<Ref>,
+    uniques: Vec<Unique>,
+}
+
 /// The entities that refer to one entity.
 #[derive(Clone, Debug)]
 enum Children {
@@ -250,21 +257,25 @@ impl Catalog {
         let mut next = self.clone();
         let mut conflicts = Vec::new();
         let changes = last_of_each(changes);
+        let mut puts = Vec::new();
         for change in &changes {
-            let (kind, id) = change.key();
-            next.remove(kind, id);
+            match change {
+                Change::Delete { kind, id } => next.remove(*kind, *id),
+                Change::Put(record) => match self.draft(record) {
+                    Ok(draft) => puts.push((record, draft)),
+                    Err(error) => conflicts.push(Conflict::Body { kind: record.kind, id: record.id, error }),
+                },
+            }
+        }
+        // What anybody gives up is free before anybody takes it.
+        for (record, draft) in &puts {
+            next.give_up(record.kind, record.id, &draft.entry);
         }
         let mut new_refs = Vec::new();
-        for change in &changes {
-            if let Change::Put(record) = change {
-                match next.add(record) {
-                    Ok((refs, duplicates)) => {
-                        new_refs.extend(refs.into_iter().map(|link| (record.kind, record.id, link)));
-                        conflicts.extend(duplicates);
-                    }
-                    Err(error) => conflicts.push(Conflict::Body { kind: record.kind, id: record.id, error }),
-                }
-            }
+        for (record, draft) in puts {
+            let (refs, duplicates) = next.add(record, draft);
+            new_refs.extend(refs.into_iter().map(|link| (record.kind, record.id, link)));
+            conflicts.extend(duplicates);
         }
         conflicts.extend(new_refs.iter().filter_map(|(kind, id, link)| next.dangling(*kind, *id, link)));
         for change in &changes {
@@ -295,43 +306,72 @@ impl Catalog {
     fn remove(&mut self, kind: Kind, id: Id) {
         let Some(entry) = self.entries[kind.index()].remove(id.0) else { return };
         self.digest = self.digest.wrapping_sub(entry.tag);
-        for key in &entry.uniques {
+        self.release(kind, id, &entry.uniques, &entry.refs);
+    }
+
+    /// Releases what an entity had and will not have as `next`.
+    fn give_up(&mut self, kind: Kind, id: Id, next: &Entry) {
+        let Some(entry) = self.entries[kind.index()].get(id.0).map(Arc::clone) else { return };
+        self.release(
+            kind,
+            id,
+            entry.uniques.iter().filter(|key| !next.uniques.contains(key)),
+            entry.refs.iter().filter(|link| !link.is_in(&next.refs)),
+        );
+    }
+
+    fn release<'a>(
+        &mut self,
+        kind: Kind,
+        id: Id,
+        uniques: impl IntoIterator<Item = &'a u128>,
+        refs: impl IntoIterator<Item = &'a Link>,
+    ) {
+        for key in uniques {
             if self.uniques.get(*key) == Some(&id) {
                 self.uniques.remove(*key);
             }
         }
-        for link in &entry.refs {
+        for link in refs {
             self.unlink(link, kind, id);
         }
     }
 
-    fn add(&mut self, record: &Record) -> Result<(Vec<Ref>, Vec<Conflict>), BodyError> {
+    fn draft(&self, record: &Record) -> Result<Draft, BodyError> {
         let Facts { refs, uniques, .. } = (record.kind.def().facts)(&record.body)?;
-        let mut duplicates = Vec::new();
-        let mut keys = Vec::with_capacity(uniques.len());
-        for Unique { field, value } in uniques {
-            let key = Unique::key(record.kind, field, &value);
-            keys.push(key);
-            if let Some(&holder) = self.uniques.get(key).filter(|holder| **holder != record.id) {
-                duplicates.push(Conflict::Duplicate { kind: record.kind, id: record.id, field, value, holder });
-            } else {
-                self.uniques.insert(key, record.id);
-            }
-        }
-        let links: Box<[Link]> = refs.iter().map(Link::from).collect();
-        for link in &links {
-            self.link(link, record.kind, record.id);
-        }
-        self.digest = self.digest.wrapping_add(record.tag);
         let entry = Entry {
             version: record.version,
             tag: record.tag,
             body: self.keep_bodies.then(|| record.body.clone()),
-            refs: links,
-            uniques: keys.into(),
+            refs: refs.iter().map(Link::from).collect(),
+            uniques: uniques.iter().map(|unique| Unique::key(record.kind, unique.field, &unique.value)).collect(),
         };
-        self.entries[record.kind.index()].insert(record.id.0, Arc::new(entry));
-        Ok((refs, duplicates))
+        Ok(Draft { entry, refs, uniques })
+    }
+
+    /// Adds an entity, or replaces one that has given up what it will not have any more; indexes are touched only where
+    /// they change.
+    fn add(&mut self, record: &Record, draft: Draft) -> (Vec<Ref>, Vec<Conflict>) {
+        let Draft { entry, refs, uniques } = draft;
+        let (kind, id) = (record.kind, record.id);
+        let mut duplicates = Vec::new();
+        for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
+            match self.uniques.get(*key) {
+                None => {
+                    self.uniques.insert(*key, id);
+                }
+                Some(&holder) if holder == id => {}
+                Some(&holder) => duplicates.push(Conflict::Duplicate { kind, id, field, value, holder }),
+            }
+        }
+        let old = self.entries[kind.index()].get(id.0).map(Arc::clone);
+        let had = old.as_ref().map_or([].as_slice(), |old| &old.refs);
+        for link in entry.refs.iter().filter(|link| !link.is_in(had)) {
+            self.link(link, kind, id);
+        }
+        self.digest = self.digest.wrapping_add(entry.tag).wrapping_sub(old.map_or(0, |old| old.tag));
+        self.entries[kind.index()].insert(id.0, Arc::new(entry));
+        (refs, duplicates)
     }
 
     fn link(&mut self, link: &Link, kind: Kind, id: Id) {
@@ -368,8 +408,9 @@ impl Loader {
     /// A body that cannot be read, or a unique value that another record has.
     pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
         self.catalog.remove(record.kind, record.id);
-        let (refs, duplicates) =
-            self.catalog.add(record).map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
+        let draft = self.catalog.draft(record);
+        let draft = draft.map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
+        let (refs, duplicates) = self.catalog.add(record, draft);
         // What already resolves needs no second look, so that loading parents first keeps nothing aside.
         let unresolved = refs.into_iter().filter(|link| !self.catalog.contains(link.kind, link.id));
         self.refs.extend(unresolved.map(|link| (record.kind, record.id, link)));
@@ -404,6 +445,13 @@ impl<'a> Iterator for EntryIter<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.inner.next().map(|(id, entry)| (Id(id), &**entry))
+    }
+}
+
+impl Link {
+    /// Whether one of `links` leads to the same entity.
+    fn is_in(&self, links: &[Self]) -> bool {
+        links.iter().any(|link| (link.kind, link.id) == (self.kind, self.id))
     }
 }
 

@@ -20,7 +20,6 @@ pub fn visited(entities: usize) {
 pub fn visited(_: usize) {}
 
 /// This thread's count since the last call.
-#[must_use]
 pub fn take() -> usize {
     #[cfg(debug_assertions)]
     return VISITED.take();

@@ -27,11 +27,23 @@ struct Node<V> {
     slots: Vec<Slot<V>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Slot<V> {
     /// The only entry below this point. The key is in two halves so that a slot aligns to eight bytes.
     Leaf([u64; 2], V),
     Branch(Arc<Node<V>>),
+}
+
+impl<V: Clone> Clone for Slot<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Leaf(key, value) => {
+                meter::visited(1);
+                Self::Leaf(*key, value.clone())
+            }
+            Self::Branch(node) => Self::Branch(Arc::clone(node)),
+        }
+    }
 }
 
 impl<V> Default for Trie<V> {
@@ -93,12 +105,12 @@ impl<V: Clone> Trie<V> {
         if !self.contains(key) {
             return None;
         }
-        let mut node = own(&mut self.root);
+        let mut node = Arc::make_mut(&mut self.root);
         for level in 0..LEVELS {
             let index = node.index(group(key, level));
             match node.slots.get_mut(index)? {
                 Slot::Leaf(_, value) => return Some(value),
-                Slot::Branch(child) => node = own(child),
+                Slot::Branch(child) => node = Arc::make_mut(child),
             }
         }
         None
@@ -225,17 +237,8 @@ fn join(halves: [u64; 2]) -> u128 {
     (u128::from(halves[0]) << 64) | u128::from(halves[1])
 }
 
-/// The node for a change in place: copied if others share it, with every entry that is in it.
-fn own<V: Clone>(node: &mut Arc<Node<V>>) -> &mut Node<V> {
-    #[cfg(debug_assertions)]
-    if Arc::strong_count(node) > 1 {
-        meter::visited(node.slots.iter().filter(|slot| matches!(slot, Slot::Leaf(..))).count());
-    }
-    Arc::make_mut(node)
-}
-
 fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) -> Option<V> {
-    let node = own(node);
+    let node = Arc::make_mut(node);
     let at = group(key, level);
     if node.bitmap & (1 << at) == 0 {
         node.add(at, Slot::Leaf(split(key), value));
@@ -271,7 +274,7 @@ fn pair<V: Clone>(level: u32, other: Slot<V>, key: u128, value: V) -> Arc<Node<V
 }
 
 fn remove<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128) -> Option<V> {
-    let node = own(node);
+    let node = Arc::make_mut(node);
     let at = group(key, level);
     let index = node.index(at);
     match node.slots.get_mut(index)? {
