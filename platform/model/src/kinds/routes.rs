@@ -122,6 +122,7 @@ pub static SCHEMA: Schema = Schema {
             then: Then::Empty,
             message: Some("'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"),
         },
+        EntityCheck::Custom { fields: &["protocols"], check: route::one_sort },
         EntityCheck::Custom { fields: &["protocols"], check: route::says_which },
         EntityCheck::Custom { fields: &["headers"], check: route::header_regexes },
     ],

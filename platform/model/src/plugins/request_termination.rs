@@ -1,7 +1,9 @@
 //! request-termination: requests answered here, with a fixed answer.
 
 use super::{HTTP_PROTOCOLS, PluginDef, VERSION};
-use crate::schema::{Field, Literal, Rule, Schema, text};
+use crate::body::Object;
+use crate::schema::{CheckCx, EntityCheck, Field, Literal, Rule, Schema, Violations, text};
+use serde_json::{Value, json};
 
 static SCHEMA: Schema = Schema {
     name: "request-termination",
@@ -15,7 +17,7 @@ static SCHEMA: Schema = Schema {
         Field::boolean("echo").required().default(Literal::Bool(false)),
         Field::string("trigger").rules(&[Rule::Text(text::header_name)]),
     ],
-    checks: &[],
+    checks: &[EntityCheck::Custom { fields: &["message", "content_type", "body", "echo"], check: one_sort_of_answer }],
     prepare: None,
     subschema: None,
 };
@@ -27,3 +29,19 @@ pub(super) static DEF: PluginDef = PluginDef {
     schema: &SCHEMA,
     fields: &[HTTP_PROTOCOLS],
 };
+
+/// Kong: an answer is a message, or a body of some type, or an echo.
+fn one_sort_of_answer(_: &CheckCx<'_>, config: &Object, found: &mut Violations) {
+    let says = |field: &str| config.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let (content_type, body) = (says("content_type"), says("body"));
+    let wrong = if says("message") && (content_type || body) {
+        "message cannot be used with content_type or body"
+    } else if content_type && !body {
+        "content_type requires a body"
+    } else if config.get("echo") == Some(&json!(true)) && body {
+        "echo cannot be used with content_type and body"
+    } else {
+        return;
+    };
+    found.add("config", wrong);
+}

@@ -159,6 +159,24 @@ pub(crate) fn subschema(route: &Object) -> Result<Subschema, Violations> {
     })
 }
 
+/// Protocols that may stand together in one route; those of two of these sets may not (Kong).
+const TOGETHER: &[&[&str]] = &[&["http", "https"], &["tcp", "tls", "udp"], &["tls_passthrough"], &["grpc", "grpcs"]];
+
+/// A route's protocols are of one sort: what one sort may match on means nothing to another.
+pub(crate) fn one_sort(_: &CheckCx<'_>, route: &Object, found: &mut Violations) {
+    let protocols = route.get("protocols").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    // In the order in which the route names them, as Kong says them.
+    let mut sorts: Vec<&[&str]> = Vec::new();
+    for protocol in protocols {
+        let sort = TOGETHER.iter().find(|sort| sort.contains(&protocol));
+        sorts.extend(sort.filter(|sort| !sorts.contains(*sort)));
+    }
+    if sorts.len() > 1 {
+        let named: Vec<_> = sorts.into_iter().map(|sort| format!("({})", quoted(sort))).collect();
+        found.add("protocols", format!("these sets are mutually exclusive: {}", named.join(", ")));
+    }
+}
+
 /// A route must say which requests it means, in terms that its protocols have.
 pub(crate) fn says_which(_: &CheckCx<'_>, route: &Object, found: &mut Violations) {
     let protocols: Vec<&str> =

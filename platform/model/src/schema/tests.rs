@@ -239,6 +239,35 @@ fn a_route_must_say_which_requests_it_means() {
 }
 
 #[test]
+fn a_route_is_for_one_sort_of_protocols() {
+    let cases = [
+        (json!(["http", "tcp"]), "('http', 'https'), ('tcp', 'tls', 'udp')"),
+        (json!(["grpcs", "https", "grpc"]), "('grpc', 'grpcs'), ('http', 'https')"),
+        (json!(["tls", "tls_passthrough"]), "('tcp', 'tls', 'udp'), ('tls_passthrough')"),
+    ];
+    for (protocols, sets) in cases {
+        let route = json!({"protocols": protocols, "snis": ["a.example"]});
+        complains(Kind::Route, route, "protocols", &format!("these sets are mutually exclusive: {sets}"));
+    }
+}
+
+#[test]
+fn request_termination_gives_one_sort_of_answer() {
+    let cases = [
+        (json!({"message": "m", "body": "b"}), "message cannot be used with content_type or body"),
+        (json!({"message": "m", "content_type": "text/plain"}), "message cannot be used with content_type or body"),
+        (json!({"content_type": "text/plain"}), "content_type requires a body"),
+        (json!({"echo": true, "body": "b"}), "echo cannot be used with content_type and body"),
+    ];
+    for (config, text) in cases {
+        complains(Kind::Plugin, json!({"name": "request-termination", "config": config}), "config", text);
+    }
+    for config in [json!({"message": "m", "echo": true}), json!({"body": "b", "content_type": "a/b"})] {
+        takes(Kind::Plugin, json!({"name": "request-termination", "config": config}));
+    }
+}
+
+#[test]
 fn snis_need_a_protocol_with_tls() {
     let text = "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'";
     refuses(
