@@ -5,7 +5,7 @@ use super::client::{Answer, Client};
 use super::daemon::{Daemon, Program};
 use super::directory::Directory;
 use super::echo::Echo;
-use super::ports::Addresses;
+use super::ports::{Addresses, Claims};
 use super::sample::{Admin, PROBES, Probe};
 use super::voice::{Voice, time};
 use os::{Exit, ExitError};
@@ -30,12 +30,13 @@ pub(super) struct Stage {
     pub(super) data_plane: Daemon,
     /// The upstream.
     pub(super) echo: Echo,
+    _claims: Claims,
 }
 
 impl Stage {
     /// Starts everything, loads the sample API, and returns when the data plane serves it.
     pub(super) async fn set(directory: &Directory, programs: &Programs, voice: Voice) -> Result<Stage, ExitError> {
-        let addresses = Addresses::free(&Addresses::USUAL)?;
+        let (addresses, claims) = Addresses::claim(&Addresses::USUAL)?;
         directory.settings(&addresses)?;
         voice.done("cluster certificates", &format!("{}/cluster.crt, cluster.key", directory.path().display()));
         let echo = Echo::start().await?;
@@ -55,7 +56,7 @@ impl Stage {
         let pid = data_plane.pid();
         voice.done("data plane", &format!("pid {pid}, proxy http://{proxy}, Status API http://{status}"));
 
-        let mut stage = Stage { addresses, control_plane, data_plane, echo };
+        let mut stage = Stage { addresses, control_plane, data_plane, echo, _claims: claims };
         stage.load(voice).await?;
         Ok(stage)
     }
