@@ -20,7 +20,7 @@ use model::Id;
 use os::{Exit, ExitError};
 use pki::ServerConfig;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -70,8 +70,8 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     let workers = Workers::start(config.workers, &proxies, &shared, tls, Limits::default(), &stopping)
         .map_err(|error| ExitError::from_io("worker", &error))?;
 
-    let side =
-        Side { node: Id(node), live, counters, content: content.facts, store: content.store, durable: content.durable };
+    let Content { store, durable, facts, .. } = content;
+    let side = Side { node: Id(node), prefix: config.prefix, live, counters, content: facts, store, durable };
     let served = side.run(config.cluster, statuses, stop.clone(), stopping);
     stop.send_replace(true);
     workers.join();
@@ -87,32 +87,47 @@ struct Content {
 }
 
 /// The store's content; else the declarative file's; else nothing. What a control plane sent stays, whatever the file
-/// says; what a file brought is replaced when the file has changed.
+/// says; what a file brought is replaced when the file has changed. A file that is gone or wrong meanwhile is no reason
+/// to stop serving what the store kept of it: it is reported, and what is here serves on.
 fn content(config: &Config) -> Result<Content, ExitError> {
     let (opened, damage) = open_store(&config.store_dir())?;
     let (mut snapshot, mut source) = (Snapshot::empty(), None);
     if let Some((kept, meta)) = opened.content {
         (snapshot, source) = (kept, Some(meta.source));
     }
-    let damage = damage.or(opened.unserved.map(|unserved| unserved.to_string()));
+    let mut facts = StoreFacts { source, damage: damage.or(opened.unserved.map(|why| why.to_string())), file: None };
     let mut store = opened.store;
     let mut durable = (snapshot.epoch, snapshot.version);
     if let Some(path) = &config.declarative_config
         && source != Some(Source::ControlPlane)
     {
-        let bytes = declarative::bytes(path).map_err(|error| ExitError::config(error.to_string()))?;
-        if source != Some(declarative::source(&bytes)) {
-            let file = declarative::compile(path, bytes).map_err(|error| ExitError::config(error.to_string()))?;
-            let kept = keep_file(&mut store, &file);
-            snapshot = file.snapshot;
-            source = Some(file.source);
-            match kept {
-                Ok(()) => durable = (snapshot.epoch, snapshot.version),
-                Err(error) => tracing::error!(%error, "the declarative file is served but not durable"),
+        match changed_file(path, source) {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let kept = keep_file(&mut store, &file);
+                (snapshot, facts.source) = (file.snapshot, Some(file.source));
+                match kept {
+                    Ok(()) => durable = (snapshot.epoch, snapshot.version),
+                    Err(error) => tracing::error!(%error, "the declarative file is served but not durable"),
+                }
+            }
+            Err(error) if source.is_none() => return Err(ExitError::config(error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "the declarative file is not taken; what the store kept of it serves on");
+                facts.file = Some(error.to_string());
             }
         }
     }
-    Ok(Content { snapshot, store: Some(store), durable, facts: StoreFacts { source, damage } })
+    Ok(Content { snapshot, store: Some(store), durable, facts })
+}
+
+/// The declarative file, compiled, unless it is the one that the store's content came from.
+fn changed_file(path: &Path, kept: Option<Source>) -> Result<Option<declarative::File>, declarative::FileError> {
+    let bytes = declarative::bytes(path)?;
+    if kept == Some(declarative::source(&bytes)) {
+        return Ok(None);
+    }
+    declarative::compile(path, bytes).map(Some)
 }
 
 /// Opens the store. One that fails its checks is set aside, not deleted, and a fresh one takes its place, to be filled
@@ -202,6 +217,7 @@ fn tls(live: &Arc<Live>, listeners: &[Bound]) -> Result<Option<Arc<ServerConfig>
 /// Everything beside the request path: sync, store and status.
 struct Side {
     node: Id,
+    prefix: PathBuf,
     live: Arc<Live>,
     counters: Arc<Counters>,
     content: StoreFacts,
@@ -254,7 +270,7 @@ impl Side {
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
         let applier = Applier::new(self.live.clone(), store, self.durable);
         let sync = cluster.map(|cluster| {
-            let settings = sync_settings(self.node, cluster);
+            let settings = sync_settings(self.node, self.prefix, cluster);
             tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))
         });
         os::notify::ready();
@@ -282,7 +298,7 @@ impl Side {
     }
 }
 
-fn sync_settings(node: Id, cluster: config::Cluster) -> task::Settings {
+fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::Settings {
     let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
     identity.kinds = link::kinds();
     let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
@@ -292,7 +308,7 @@ fn sync_settings(node: Id, cluster: config::Cluster) -> task::Settings {
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;
-    task::Settings { control_planes: cluster.control_planes, client: cluster.client, identity }
+    task::Settings { control_planes: cluster.control_planes, client: cluster.client, identity, staging: Some(prefix) }
 }
 
 async fn pause(time: Option<Duration>) {

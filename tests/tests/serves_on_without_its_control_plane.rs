@@ -109,4 +109,20 @@ fn a_declarative_file_is_served_and_only_a_changed_file_replaces_it() {
     let mut dp = setup.start();
     dp.is_ready();
     assert_eq!((dp.get("/one", &[]).status, dp.get("/two", &[]).status), (404, 200));
+    // A file that went bad or away is reported, and takes nothing from whoever is served.
+    let mut setup = dp.kill();
+    for spoil in [
+        |file: &std::path::Path| std::fs::write(file, "services: [{name: }").unwrap(),
+        |file: &std::path::Path| {
+            std::fs::remove_file(file).unwrap();
+        },
+    ] {
+        spoil(&file);
+        let mut dp = setup.start();
+        dp.is_ready();
+        assert_eq!(dp.get("/two", &[]).status, 200);
+        let error = dp.sync_status()["declarative_config_error"].clone();
+        assert!(error.as_str().is_some_and(|error| error.contains("seed.yaml")), "{error}");
+        setup = dp.kill();
+    }
 }

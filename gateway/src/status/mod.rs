@@ -50,6 +50,8 @@ pub struct StoreFacts {
     pub source: Option<Source>,
     /// What was wrong with it at the start, and what was done about it.
     pub damage: Option<String>,
+    /// What is wrong with the declarative file, while an earlier one is served.
+    pub file: Option<String>,
 }
 
 impl Facts {
@@ -154,6 +156,7 @@ fn sync(facts: &Facts) -> Value {
         "lag": link.head.saturating_sub(snapshot.version),
         "last_error": link.last_error,
         "last_nack": nack,
+        "declarative_config_error": store.file,
         "store": { "state": if link.store_trouble.is_some() { "not durable" } else { "ok" },
                    "error": link.store_trouble, "damage": store.damage },
         "bytes": { "in": link.bytes_in, "out": link.bytes_out },
