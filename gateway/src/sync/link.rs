@@ -4,6 +4,7 @@
 //! While a delta is compiled and committed nothing is read, which is all the flow control that deltas need.
 
 use super::apply::{Applier, Full, Refused};
+use super::staging::Staging;
 use super::status::Reporter;
 use model::{Change, Kind, Record};
 use pki::{ClusterClient, PkiError, TlsFailure};
@@ -17,7 +18,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::dp::{Action, Closed, Rejection, Session};
-use wire::message::{Have, NackCode};
+use wire::message::{Have, Mode, NackCode};
 use wire::{ByeReason, Delta, Hello};
 
 /// The longest that name resolution and the TCP connection may take together.
@@ -28,6 +29,8 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 pub const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How often a commit that failed is tried again.
 pub const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// How many entities of a full sync are unpacked before others on this thread have their turn.
+const ENTITIES_PER_TURN: usize = 64;
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -91,8 +94,11 @@ pub struct Link<'a> {
     stream: TlsStream<TcpStream>,
     session: &'a mut Session,
     applier: &'a mut Applier,
+    staging: &'a mut Staging,
     reporter: &'a Reporter,
     full: Option<Full>,
+    /// The version of the blob that is coming.
+    offered: u64,
     epoch: u64,
     started: Instant,
 }
@@ -103,16 +109,18 @@ impl<'a> Link<'a> {
         stream: TlsStream<TcpStream>,
         session: &'a mut Session,
         applier: &'a mut Applier,
+        staging: &'a mut Staging,
         reporter: &'a Reporter,
         started: Instant,
     ) -> Self {
-        Self { stream, session, applier, reporter, full: None, epoch: 0, started }
+        Self { stream, session, applier, staging, reporter, full: None, offered: 0, epoch: 0, started }
     }
 
     /// Holds the session until it ends. `greeted` is called once the control plane has welcomed this node.
     pub async fn run(mut self, stop: &mut watch::Receiver<bool>, greeted: &mut bool) -> LinkError {
         let mut bytes = vec![0; READ_BYTES];
         let (have, status) = self.hello();
+        self.session.holds(self.staging.partial());
         let mut actions = self.session.connected(have, status, self.now());
         loop {
             if let Err(error) = self.perform(actions, greeted).await {
@@ -167,6 +175,9 @@ impl<'a> Link<'a> {
                 Action::Welcomed(welcome) => {
                     *greeted = true;
                     self.epoch = welcome.epoch;
+                    if matches!(welcome.mode, Mode::Same | Mode::Tail) {
+                        self.staging.discard();
+                    }
                     let mode = welcome.mode.name();
                     tracing::info!(
                         mode,
@@ -181,10 +192,20 @@ impl<'a> Link<'a> {
                 }
                 Action::Head(pong) => self.reporter.update(|link| link.head = pong.head),
                 Action::Stage(delta) => queue.extend(self.stage(delta).await),
+                Action::FullBegin { begin, .. } if begin.is_blob() => {
+                    let held = self.staging.begin(&begin);
+                    self.offered = begin.version;
+                    tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
+                    queue.extend(self.session.full_open(held, self.now()));
+                }
                 Action::FullBegin { epoch, begin } => {
                     self.full = Some(self.applier.full(epoch, begin.version).await);
                 }
                 Action::FullChunk { entities, bytes } => queue.extend(self.chunk(entities, bytes).await),
+                Action::FullBytes { bytes, .. } => queue.extend(self.keep(&bytes).await),
+                Action::FullComplete { epoch, begin } if begin.is_blob() => {
+                    queue.extend(self.unpack(epoch, begin).await);
+                }
                 Action::FullComplete { begin, .. } => queue.extend(self.complete(begin.version, begin.root).await),
                 Action::Close(closed) => {
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
@@ -211,7 +232,7 @@ impl<'a> Link<'a> {
         match changes {
             Err(unknown) => self.reject(to, unknown_kind(unknown)),
             Ok(changes) => match self.applier.delta(self.epoch, to, root, changes).await {
-                Ok(()) => self.applied(to),
+                Ok(()) => self.applied(to, Mode::Tail),
                 Err(refused) => self.reject(to, rejection(&refused)),
             },
         }
@@ -233,22 +254,48 @@ impl<'a> Link<'a> {
         self.session.full_processed(bytes, self.now())
     }
 
+    async fn keep(&mut self, bytes: &[u8]) -> Vec<Action> {
+        match self.staging.push(bytes).await {
+            Ok(()) => self.session.full_processed(bytes.len() as u64, self.now()),
+            Err(no_room) => {
+                let message = no_room.to_string();
+                let rejection = Rejection { code: NackCode::Resources, entity: None, path: String::new(), message };
+                self.reject(self.offered, rejection)
+            }
+        }
+    }
+
+    /// All of a blob is here: takes it apart into another generation.
+    async fn unpack(&mut self, epoch: u64, begin: FullBegin) -> Vec<Action> {
+        let full = self.applier.full(epoch, begin.version).await;
+        let unpacked = fill(full, self.staging, begin).await;
+        self.staging.discard();
+        match unpacked {
+            Ok(full) => {
+                self.full = Some(full);
+                self.complete(begin.version, begin.root).await
+            }
+            Err(Unfit::Refused(rejection)) => self.reject(begin.version, rejection),
+            Err(Unfit::Damaged(error)) => self.session.full_damaged(error, self.now()),
+        }
+    }
+
     async fn complete(&mut self, version: u64, root: u64) -> Vec<Action> {
         let Some(full) = self.full.take() else { return Vec::new() };
         match self.applier.finish(full, root).await {
-            Ok(()) => self.applied(version),
+            Ok(()) => self.applied(version, Mode::Full),
             Err(refused) => self.reject(version, rejection(&refused)),
         }
     }
 
-    /// Tells the session what became of a staged version: durable first, so that one ack says both.
-    fn applied(&mut self, version: u64) -> Vec<Action> {
+    /// Tells the session what became of a staged version, which came by `mode`: durable first, so that one ack says both.
+    fn applied(&mut self, version: u64, mode: Mode) -> Vec<Action> {
         let now = self.now();
         let durable = self.applier.durable(self.epoch);
         let trouble = self.applier.trouble().map(str::to_owned);
         self.reporter.update(|link| {
             (link.durable, link.store_trouble, link.last_nack) = (durable, trouble, None);
-            link.head = link.head.max(version);
+            (link.head, link.mode) = (link.head.max(version), Some(mode.name()));
         });
         let mut actions = if durable == version { self.session.durable(version, now) } else { Vec::new() };
         actions.extend(self.session.applied(version, now));
@@ -274,6 +321,33 @@ impl<'a> Link<'a> {
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Why a blob is not served.
+enum Unfit {
+    /// What it holds cannot be served by this build.
+    Refused(Rejection),
+    /// It is not what it was announced to be.
+    Damaged(BlobError),
+}
+
+async fn fill(mut full: Full, staging: &Staging, begin: FullBegin) -> Result<Full, Unfit> {
+    let unreadable = |_: io::Error| Unfit::Damaged(BlobError::Digest);
+    if blob::digest(staging.read().map_err(unreadable)?).map_err(unreadable)? != begin.transfer {
+        return Err(Unfit::Damaged(BlobError::Digest));
+    }
+    let mut entities = Unpack::new(begin, staging.read().map_err(unreadable)?).map_err(Unfit::Damaged)?;
+    let mut since_pause = 0;
+    while let Some(entity) = entities.next().map_err(Unfit::Damaged)? {
+        let record = entity.into_record().map_err(|unknown| Unfit::Refused(unknown_kind(unknown)))?;
+        full.put(&record).await.map_err(|refused| Unfit::Refused(rejection(&refused)))?;
+        since_pause += 1;
+        if since_pause == ENTITIES_PER_TURN {
+            since_pause = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(full)
 }
 
 fn rejection(refused: &Refused) -> Rejection {

@@ -10,7 +10,7 @@ pub struct Link {
     pub control_plane: Option<String>,
     /// Whether a session is up.
     pub connected: bool,
-    /// The mode that hello agreed on: `same`, `tail`, `full`, `behind`.
+    /// How the last version came, `tail` or `full`; before one came, what hello agreed on: also `same` and `behind`.
     pub mode: Option<&'static str>,
     /// Whether deltas are in force; else every change is a full sync.
     pub incremental: bool,
