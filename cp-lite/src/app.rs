@@ -6,6 +6,7 @@
 use crate::admin::{self, App, Counters, NodeInfo, X509};
 use crate::changelog::{self, Changelog, Local};
 use crate::config::Config;
+use crate::expiry::{self, Ends};
 use crate::fleet::Fleet;
 use crate::sync::{Cluster, Sources};
 use model::Id;
@@ -130,6 +131,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
     os::notify::ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "control plane ready");
     let mut purge = tokio::time::interval(PURGE_EVERY);
+    let (mut ended, mut ends) = (tokio::time::interval(expiry::EVERY), Ends::default());
     let watchdog = os::notify::watchdog_interval();
     loop {
         tokio::select! {
@@ -138,6 +140,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
                 break;
             }
             _ = purge.tick() => forget_old_nodes(&app).await,
+            _ = ended.tick() => expiry::sweep(&mut ends, &*app.changelog, (app.now_ms)().div_euclid(1000)).await,
             () = pause(watchdog) => os::notify::alive(),
         }
     }

@@ -10,5 +10,6 @@ pub mod changelog;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod expiry;
 pub mod fleet;
 pub mod sync;

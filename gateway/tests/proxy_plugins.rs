@@ -65,6 +65,16 @@ fn key_auth_takes_a_key_from_header_or_query_and_says_whose_it_is() {
 }
 
 #[test]
+fn key_auth_takes_no_key_whose_ttl_is_over_though_nobody_deleted_it() {
+    let origin = Origin::answering("");
+    let old = json!({ "id": id(KEY + 1), "consumer": { "id": id(ALICE) }, "key": "was-open", "ttl": 60 });
+    let config = world(&origin).with(Kind::KeyauthCredential, old);
+    let gateway = config.plugin(31, "key-auth", json!({})).start();
+    refused(&gateway.get("/", "apikey: was-open\r\n"), "Unauthorized");
+    assert_eq!(gateway.get("/", "apikey: open\r\n").status, 200);
+}
+
+#[test]
 fn key_auth_refuses_in_kongs_words() {
     let origin = Origin::answering("");
     let gateway = guarded(&origin, "key-auth", json!({ "realm": "gate" }));

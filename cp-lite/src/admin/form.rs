@@ -123,7 +123,7 @@ impl Tree {
 fn scalar(text: &str, field: Option<&Field>) -> Value {
     match field.map(|field| field.ty) {
         Some(_) if text.is_empty() => Value::Null,
-        Some(Type::Integer | Type::Number) => number(text),
+        Some(Type::Integer | Type::Expiry | Type::Number) => number(text),
         Some(Type::Boolean) if text == "true" || text == "false" => Value::Bool(text == "true"),
         _ => Value::String(text.to_owned()),
     }

@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 pub(super) fn get(app: &App, place: Place<'_>) -> Result<Reply, Problem> {
     let view = app.changelog.view();
     let subject = locate(&view, place, Need::Existing)?;
-    Ok(Reply::ok(shown(&view, subject.def, subject.existing()?)?))
+    let shown = shown(&view, subject.def, subject.existing()?, app.now_s())?;
+    Ok(Reply::ok(shown))
 }
 
 /// `GET` of a collection.
@@ -26,7 +27,7 @@ pub(super) fn list(app: &App, request: &Request<'_>, def: &'static KindDef) -> R
     let view = app.changelog.view();
     let page = Page::read(request)?;
     let entries = view.catalog.iter(def.kind, page.after_id()?);
-    answer(&view, request, &page, def, entries)
+    answer(app, &view, request, &page, def, entries)
 }
 
 /// `GET` of the collection below a parent.
@@ -37,29 +38,32 @@ pub(super) fn list_below(app: &App, request: &Request<'_>, link: Link, key: &str
     let kind = link.child.kind;
     let ids = view.catalog.children_of_kind(link.parent.kind, parent, kind, page.after_id()?);
     let entries = ids.filter_map(|id| Some((id, view.catalog.get(kind, id)?)));
-    answer(&view, request, &page, link.child, entries)
+    answer(app, &view, request, &page, link.child, entries)
 }
 
-/// An entity as the Admin API shows it.
-pub(super) fn shown(view: &View, def: &'static KindDef, id: Id) -> Result<Map<String, Value>, Problem> {
-    let mut shown = entity(view, def, id)?;
+/// An entity as the Admin API shows it at this time (seconds since 1970); what has ended is not found (Kong).
+fn shown(view: &View, def: &'static KindDef, id: Id, now_s: i64) -> Result<Map<String, Value>, Problem> {
+    let mut shown = def.schema.seen_at(entity(view, def, id)?, now_s).ok_or(Problem::NotFound)?;
     snis::show(view, def, id, &mut shown);
     Ok(shown)
 }
 
 fn answer<'v>(
+    app: &App,
     view: &View,
     request: &Request<'_>,
     page: &Page,
     def: &'static KindDef,
     entries: impl Iterator<Item = (Id, &'v Entry)>,
 ) -> Result<Reply, Problem> {
+    let now_s = app.now_s();
     let mut data = Vec::new();
     let mut last = None;
     for (id, entry) in entries {
         if !wanted(page, def, entry) {
             continue;
         }
+        let Some(mut shown) = seen(def, id, entry, now_s)? else { continue };
         if data.len() == page.size {
             return Ok(Reply::ok(page.answer(
                 request,
@@ -67,13 +71,18 @@ fn answer<'v>(
                 last.map(Id::to_bytes).as_ref().map(<[u8; 16]>::as_slice),
             )));
         }
-        let body = entry.body.as_deref().ok_or(Problem::NotFound)?;
-        let mut shown = (def.to_json)(body).map_err(|error| unreadable(def.kind, id, &error))?;
         snis::show(view, def, id, &mut shown);
         data.push(Value::Object(shown));
         last = Some(id);
     }
     Ok(Reply::ok(page.answer(request, data, None)))
+}
+
+/// The entity as it is seen at this time, unless it has ended.
+fn seen(def: &KindDef, id: Id, entry: &Entry, now_s: i64) -> Result<Option<Map<String, Value>>, Problem> {
+    let body = entry.body.as_deref().ok_or(Problem::NotFound)?;
+    let canonical = (def.to_json)(body).map_err(|error| unreadable(def.kind, id, &error))?;
+    Ok(def.schema.seen_at(canonical, now_s))
 }
 
 fn wanted(page: &Page, def: &KindDef, entry: &Entry) -> bool {

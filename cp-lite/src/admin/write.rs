@@ -56,6 +56,11 @@ impl<'a> Checker<'a> {
         def.schema.merge(&self.context(), existing, patch)
     }
 
+    /// An entity as clients see it now; what has ended they do not find.
+    fn seen(&self, def: &KindDef, canonical: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+        def.schema.seen_at(canonical, self.now_ms.div_euclid(1000)).ok_or(Problem::NotFound)
+    }
+
     fn context(&self) -> CheckCx<'_> {
         let certificates = self.app.certificates.as_deref();
         CheckCx {
@@ -115,12 +120,13 @@ pub(super) async fn patch(app: &App, place: Place<'_>, content: &Content) -> Res
         let subject = locate(view, place, Need::Existing)?;
         let id = subject.existing()?;
         let existing = entity(view, subject.def, id)?;
+        let checker = Checker::new(app);
+        checker.seen(subject.def, existing.clone())?;
         let mut patch = content.entity(subject.def, Some(&existing))?;
         // An id in the body cannot move an entity, and neither can the place it was reached by.
         patch.insert("id".to_owned(), Value::String(id.to_string()));
         let names = snis::take(subject.def, &mut patch)?;
         resolve(view, subject.def, &mut patch)?;
-        let checker = Checker::new(app);
         let merged = checker.merge(subject.def, &existing, patch)?;
         let mut plan = one(view, &checker, subject.def, &merged, names)?;
         let version = view.catalog.get(subject.def.kind, id).map(|entry| entry.version);
@@ -237,7 +243,8 @@ fn one(
     names: Option<BTreeSet<String>>,
 ) -> Result<Plan, Problem> {
     let (id, record) = put(def, canonical)?;
-    let mut shown = (def.to_json)(&record.body).map_err(|error| unreadable(def.kind, id, &error))?;
+    let stored = (def.to_json)(&record.body).map_err(|error| unreadable(def.kind, id, &error))?;
+    let mut shown = checker.seen(def, stored)?;
     let mut changes = vec![Change::Put(record)];
     snis::show(view, def, id, &mut shown);
     if let Some(names) = names {

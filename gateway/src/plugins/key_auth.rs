@@ -4,6 +4,7 @@ use super::auth::Common;
 use super::cx::{Answer, Cx, RequestBody};
 use super::form::{self, Found};
 use super::{Access, Fields, Plugin, PluginError, Verdict};
+use crate::snapshot::entities::Lifetime;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
@@ -64,8 +65,8 @@ impl KeyAuth {
             hide(cx, name, body);
         }
         let now = i64::try_from(cx.now.as_secs()).unwrap_or(i64::MAX);
-        let valid = |expires_at: Option<i64>| expires_at.is_none_or(|at| now < at);
-        match cx.directory.keyauth(&key).filter(|credential| valid(credential.expires_at)) {
+        let valid = |lifetime: Option<&Lifetime>| lifetime.is_none_or(|lifetime| lifetime.contains(now));
+        match cx.directory.keyauth(&key).filter(|credential| valid(credential.lifetime.as_deref())) {
             None => self.common.refuse(cx, refused("Unauthorized")),
             Some(credential) => {
                 let (consumer, id) = (credential.consumer, credential.id);

@@ -4,7 +4,7 @@
 //! what it touches; that references resolve and unique values are unique is the catalog's to judge.
 
 use super::entities::{
-    Consumer, Instance, JwtSecret, KeyauthCredential, Protocol, Scope, Service, ServiceTls, Target, Upstream,
+    Consumer, Instance, JwtSecret, KeyauthCredential, Lifetime, Protocol, Scope, Service, ServiceTls, Target, Upstream,
 };
 use super::{InstanceList, Snapshot, scope_key};
 use crate::plugins::{self, jwt::VerifyKey};
@@ -288,7 +288,7 @@ impl Snapshot {
             id: credential.id,
             consumer: credential.consumer.id,
             key: credential.key.into(),
-            expires_at: None,
+            lifetime: credential.expires_at.map(|until| Box::new(Lifetime { from: credential.created_at, until })),
         };
         self.keyauth.insert(compiled.id.0, Arc::new(compiled));
     }

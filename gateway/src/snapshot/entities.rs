@@ -107,8 +107,28 @@ pub struct KeyauthCredential {
     pub consumer: Id,
     /// The key itself.
     pub key: Box<str>,
-    /// When it stops to count, in seconds since 1970; `None` for never.
-    pub expires_at: Option<i64>,
+    /// When it counts; `None` for always.
+    pub lifetime: Option<Box<Lifetime>>,
+}
+
+/// No clock that is right shows less (2026-01-01): this program is younger.
+pub const CLOCK_FLOOR_S: i64 = 1_767_225_600;
+
+/// Of a credential with a `ttl`. Both ends in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it was made: a clock before that is not set.
+    pub from: i64,
+    /// When it stops to count.
+    pub until: i64,
+}
+
+impl Lifetime {
+    /// Whether the credential counts when the clock shows this. A clock that cannot be right proves nothing.
+    #[must_use]
+    pub fn contains(&self, now_s: i64) -> bool {
+        now_s >= self.from.max(CLOCK_FLOOR_S) && now_s < self.until
+    }
 }
 
 /// A secret of a consumer, named by a claim of a token.
@@ -157,4 +177,19 @@ pub struct Scope {
     pub service: Option<Id>,
     /// A consumer.
     pub consumer: Option<Id>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_counts_from_its_beginning_until_its_end_and_for_no_clock_that_is_not_set() {
+        let lifetime = Lifetime { from: CLOCK_FLOOR_S + 100, until: CLOCK_FLOOR_S + 200 };
+        let counts = [0, 99, 100, 199, 200, i64::MAX - CLOCK_FLOOR_S].map(|s| lifetime.contains(CLOCK_FLOOR_S + s));
+        assert_eq!(counts, [false, false, true, true, false, false]);
+        let old = Lifetime { from: 0, until: CLOCK_FLOOR_S + 200 };
+        assert!(!old.contains(CLOCK_FLOOR_S - 1), "whatever the control plane's clock said, this one is not set");
+        assert!(!old.contains(0) && old.contains(CLOCK_FLOOR_S));
+    }
 }

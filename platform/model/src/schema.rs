@@ -6,6 +6,7 @@ mod checks;
 mod field;
 mod fill;
 pub(crate) mod host;
+mod lifetime;
 pub(crate) mod pem;
 pub(crate) mod route;
 pub(crate) mod show;
@@ -17,6 +18,7 @@ mod violations;
 mod walk;
 
 pub use field::{EntityCheck, Field, Literal, Rule, Subschema, Then, Type, When};
+pub use lifetime::TTL_MAX_S;
 pub use route::path_regex;
 pub use violations::Violations;
 
@@ -104,8 +106,10 @@ impl Schema {
     ///
     /// # Errors
     /// Every mistake, with its field path.
-    pub fn check(&self, cx: &CheckCx<'_>, input: Object) -> Result<Object, Violations> {
-        self.run(cx, input, Occasion::Insert)
+    pub fn check(&self, cx: &CheckCx<'_>, mut input: Object) -> Result<Object, Violations> {
+        let mut found = Violations::default();
+        lifetime::resolve(self.fields, cx, &mut input, &mut found);
+        found.before(self.run(cx, input, Occasion::Insert))
     }
 
     /// Checks a change (PATCH) of an entity: records merge deeply, arrays, sets and maps are replaced, `null` unsets.
@@ -117,16 +121,10 @@ impl Schema {
         if let Some(prepare) = self.prepare {
             prepare(&mut patch, &mut found);
         }
+        lifetime::resolve(self.fields, cx, &mut patch, &mut found);
         let subschema = self.subschema_of(patch.get("name").map_or(existing, |_| &patch)).unwrap_or_default();
         let merged = fill::merge(self.fields, subschema.config, existing.clone(), patch);
-        match self.run(cx, merged, Occasion::Update) {
-            Ok(canonical) if found.is_empty() => Ok(canonical),
-            Ok(_) => Err(found),
-            Err(others) => {
-                found.merge(others);
-                Err(found)
-            }
-        }
+        found.before(self.run(cx, merged, Occasion::Update))
     }
 
     /// The field with this name.

@@ -1,6 +1,10 @@
 //! Entities of every kind: create, read, change, delete, lists, what hangs below what, and Kong's errors.
 
 use super::*;
+use crate::changelog::Transaction;
+use model::body::ForeignKey;
+use model::kinds::keyauth_credentials::KeyauthCredential;
+use model::{Change, Record};
 
 #[test]
 fn every_kind_is_created_read_changed_and_deleted_alike() {
@@ -378,4 +382,42 @@ fn generated_keys_differ_and_credentials_are_listed_flat() {
     for kind in ["hmac-auths", "basic-auths", "acls", "oauth2", "mtls-auths", "consumer_groups", "vaults", "timers"] {
         assert_eq!(lab.get(&format!("/{kind}?size=1000")).status, 404, "{kind}");
     }
+}
+
+#[test]
+fn a_ttl_is_shown_as_what_remains_and_what_has_ended_is_not_found() {
+    let lab = Lab::new();
+    let ann = lab.create("/consumers", json!({"username": "ann"}));
+    let key = lab.create("/consumers/ann/key-auth", json!({"key": "k", "ttl": 60}));
+    assert_eq!(key["ttl"], json!(60));
+    assert_eq!(lab.get("/key-auths/k").body["ttl"], json!(60));
+    assert_eq!(lab.form("PATCH", "/key-auths/k", "ttl=90").body["ttl"], json!(90));
+    assert_eq!(
+        lab.call("PATCH", "/key-auths/k", json!({"tags": ["t"]})).body["ttl"],
+        json!(90),
+        "not said, not changed"
+    );
+    assert_eq!(lab.call("PUT", "/consumers/ann/key-auth/k", json!({})).body["ttl"], Value::Null, "PUT says it all");
+    assert_eq!(lab.create("/consumers/ann/key-auth", json!({"ttl": 0}))["ttl"], Value::Null);
+    let refused = lab.call("POST", "/consumers/ann/key-auth", json!({"ttl": -1}));
+    assert_eq!(
+        (refused.status, &refused.body["fields"]["ttl"]),
+        (400, &json!("must be an integer between 0 and 100000000"))
+    );
+
+    let ended = KeyauthCredential {
+        id: Id(9),
+        consumer: ForeignKey { id: id(&ann).parse().unwrap() },
+        key: "over".to_owned(),
+        expires_at: Some(NOW_S),
+        ..KeyauthCredential::default()
+    };
+    let body = ended.encode().unwrap().into();
+    let put = Change::Put(Record { kind: Kind::KeyauthCredential, id: Id(9), version: 0, tag: 0, body });
+    lab.block_on(lab.app.changelog.commit(Transaction { changes: vec![put], preconditions: Vec::new() })).unwrap();
+    for path in ["/key-auths/over", "/consumers/ann/key-auth/over"] {
+        assert_eq!((lab.get(path).status, lab.call("PATCH", path, json!({"ttl": 60})).status), (404, 404), "{path}");
+    }
+    assert_eq!(lab.get("/key-auths").body["data"].as_array().unwrap().len(), 2);
+    assert_eq!(lab.get("/key-auths?size=2").body["next"], Value::Null);
 }

@@ -95,15 +95,20 @@ pub struct Entity {
     pub made: Vec<&'static str>,
     /// Postcard, see [`crate::body`].
     pub body: Arc<[u8]>,
+    /// When the file was read, in seconds since 1970: what a `ttl` of the file counts from.
+    pub read_at: i64,
 }
 
 impl Entity {
-    /// As the Admin API shows it.
+    /// As the Admin API shows it at the time the file was read.
     ///
     /// # Errors
     /// The body was not made by this build.
     pub fn json(&self) -> Result<Object, BodyError> {
-        (self.kind.def().to_json)(&self.body)
+        let def = self.kind.def();
+        let canonical = (def.to_json)(&self.body)?;
+        // No ttl of a file is over when the file is read.
+        Ok(def.schema.seen_at(canonical, self.read_at).unwrap_or_default())
     }
 }
 

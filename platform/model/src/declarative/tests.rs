@@ -272,8 +272,26 @@ keyauth_credentials:
 vaults: []
 "#;
     assert_eq!(declared(text).entities.len(), 2);
-    assert_eq!(mistakes(&text.replace("ttl: ~", "ttl: 5")).len(), 1);
+    assert_eq!(mistakes(&text.replace("ttl: ~", "ttl: soon")).len(), 1);
     assert_eq!(mistakes(&text.replace("key: cluster_id", "key: other")).len(), 1);
+}
+
+#[test]
+fn a_ttl_counts_from_the_reading_of_the_file() {
+    let text = r#"
+_format_version: "3.0"
+consumers:
+- username: ann
+  keyauth_credentials:
+  - {key: short, ttl: 5}
+  - {key: long, ttl: 0}
+"#;
+    let file = declared(text);
+    let ttls: Vec<Value> = shown(&file, Kind::KeyauthCredential).iter().map(|key| key["ttl"].clone()).collect();
+    assert_eq!(ttls, [json!(5), Value::Null]);
+    let body = &file.entities.iter().find(|entity| entity.kind == Kind::KeyauthCredential).unwrap().body;
+    let credential = crate::kinds::keyauth_credentials::KeyauthCredential::decode(body).unwrap();
+    assert_eq!(credential.expires_at, Some(NOW_MS / 1000 + 5));
 }
 
 #[test]

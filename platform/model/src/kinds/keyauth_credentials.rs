@@ -3,7 +3,7 @@
 use super::{CREATED_AT, ID, TAGS, def};
 use crate::body::{ForeignKey, body};
 use crate::kind::Facts;
-use crate::schema::{Field, Schema};
+use crate::schema::{Field, Schema, Type};
 use crate::{Id, Kind};
 
 body! {
@@ -19,6 +19,9 @@ body! {
         pub key: String,
         /// Tags.
         pub tags: Option<Vec<String>>,
+        /// When it stops to count, in seconds since 1970; `None` for never. `ttl` in JSON.
+        #[serde(rename = "ttl")]
+        pub expires_at: Option<i64>,
     }
 }
 
@@ -33,6 +36,7 @@ pub static SCHEMA: Schema = Schema {
         Field::foreign("consumer", "consumers").required().cascade(),
         Field::string("key").unique().auto(),
         TAGS,
+        Field::new("ttl", Type::Expiry),
     ],
     checks: &[],
     prepare: None,
@@ -45,4 +49,4 @@ fn facts(credential: KeyauthCredential) -> Facts {
         .unique("key", Some(credential.key))
 }
 
-def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth");
+def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth", body 2);

@@ -49,6 +49,8 @@ pub enum Type {
     Record(&'static [Field]),
     /// A reference to an entity of the collection with this name.
     Foreign(&'static str),
+    /// When the entity ends: a number of seconds from now for clients, a point in time in the canonical form.
+    Expiry,
     /// An object that another schema checks: a plugin's configuration.
     Object,
 }

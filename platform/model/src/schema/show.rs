@@ -12,9 +12,10 @@ impl Schema {
     }
 }
 
-/// Fields as a list of one-key objects.
+/// Fields as a list of one-key objects. Kong's tables do not list `ttl`.
 pub(crate) fn fields(fields: &[Field]) -> Value {
-    fields.iter().map(|field| json!({field.name: field.to_json()})).collect()
+    let listed = fields.iter().filter(|field| !matches!(field.ty, Type::Expiry));
+    listed.map(|field| json!({field.name: field.to_json()})).collect()
 }
 
 /// Checks as Kong names them; those that are code have no data to show.
@@ -65,7 +66,7 @@ impl Type {
     fn show(self, shown: &mut Object) {
         let name = match self {
             Self::String => "string",
-            Self::Integer => "integer",
+            Self::Integer | Self::Expiry => "integer",
             Self::Number => "number",
             Self::Boolean => "boolean",
             Self::Array(_) => "array",
@@ -92,7 +93,7 @@ impl Type {
             Self::Foreign(collection) => {
                 shown.insert("reference".to_owned(), Value::from(collection));
             }
-            Self::String | Self::Integer | Self::Number | Self::Boolean => {}
+            Self::String | Self::Integer | Self::Expiry | Self::Number | Self::Boolean => {}
         }
     }
 }

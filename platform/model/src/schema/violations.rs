@@ -62,6 +62,18 @@ impl Violations {
         self.fields.entry(field.to_owned()).or_insert(complaint);
     }
 
+    /// The outcome of a further check, if there were no mistakes before it; else all of them.
+    pub(super) fn before<T>(mut self, outcome: Result<T, Self>) -> Result<T, Self> {
+        match outcome {
+            Ok(value) if self.is_empty() => Ok(value),
+            Ok(_) => Err(self),
+            Err(others) => {
+                self.merge(others);
+                Err(self)
+            }
+        }
+    }
+
     /// Whether there are mistakes in the field; `path` is dotted.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {

@@ -73,7 +73,7 @@ impl Walk {
     fn typed(self, field: &Field, value: Value) -> Result<Value, Complaint> {
         match field.ty {
             Type::String => self.string(field, value),
-            Type::Integer => integer(&value).map(Value::from).ok_or_else(|| text("expected an integer")),
+            Type::Integer | Type::Expiry => integer(&value).map(Value::from).ok_or_else(|| text("expected an integer")),
             Type::Number => match value.as_f64() {
                 Some(float) if value.is_number() => {
                     Ok(number(value.as_i64().map_or_else(|| Number::new(float), Number::Integer)))
@@ -146,7 +146,7 @@ impl Walk {
 }
 
 /// An integer, also when written with a fraction of 0.
-fn integer(value: &Value) -> Option<i64> {
+pub(super) fn integer(value: &Value) -> Option<i64> {
     let Value::Number(number) = value else { return None };
     number.as_i64().or_else(|| match Number::new(number.as_f64()?) {
         Number::Integer(value) => Some(value),

@@ -96,7 +96,7 @@ fn the_small_kinds_get_kongs_defaults() {
         (
             Kind::KeyauthCredential,
             json!({"consumer": other, "key": "k"}),
-            json!({"id": ID, "created_at": s, "consumer": other, "key": "k", "tags": null}),
+            json!({"id": ID, "created_at": s, "consumer": other, "key": "k", "tags": null, "ttl": null}),
         ),
         (
             Kind::JwtSecret,
