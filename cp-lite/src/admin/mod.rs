@@ -2,7 +2,7 @@
 //!
 //! A request is read ([`request`]), its path is understood ([`path`]: an entity, a collection, something nested, or one
 //! of the fixed [`endpoints`]), and it becomes a look into a view ([`read`]) or a transaction ([`write`]). Nothing here
-//! knows one kind from another but [`snis`], which keeps Kong's pseudo-field of certificates. [`handle`] is a function
+//! knows one kind from another but [`snis`], which keeps Kong's pseudo-field of certificates, and [`lookup`]. [`handle`] is a function
 //! from request to response that tests call without a socket; [`server`] puts it on one.
 
 mod apply;
@@ -13,6 +13,7 @@ mod form;
 mod info;
 mod links;
 mod listen;
+mod lookup;
 mod multipart;
 mod page;
 mod path;

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
 use super::subject::Place;
-use super::{read, write};
+use super::{lookup, read, write};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, header};
@@ -38,7 +38,9 @@ pub(super) async fn answer(app: &App, parts: &Parts, body: Bytes) -> Result<Repl
     let resource = resource(&segments).ok_or(Problem::NotFound)?;
     match resource {
         Resource::Collection(def) => match *request.method {
-            Method::GET | Method::HEAD => read::list(app, &request, def),
+            Method::GET | Method::HEAD => {
+                lookup::answer(app, &request, def).unwrap_or_else(|| read::list(app, &request, def))
+            }
             Method::POST => write::post(app, def, None, &request.content).await,
             _ => other(&request, COLLECTION_METHODS),
         },

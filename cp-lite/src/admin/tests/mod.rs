@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod entities;
+mod lookup;
 mod races;
 mod socket;
 
