@@ -23,7 +23,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{Deadlines, OpenError, Store};
 use tokio::sync::watch;
@@ -72,10 +72,7 @@ pub fn run(config: Config) -> Result<(), ExitError> {
 
     let Content { store, durable, facts, .. } = content;
     let side = Side { node: Id(node), prefix: config.prefix, live, counters, content: facts, store, durable };
-    let served = side.run(config.cluster, statuses, stop.clone(), stopping);
-    stop.send_replace(true);
-    workers.join();
-    served
+    side.run(config.cluster, statuses, workers, stop, stopping)
 }
 
 /// What a data plane starts from.
@@ -90,7 +87,7 @@ struct Content {
 /// says; what a file brought is replaced when the file has changed. A file that is gone or wrong meanwhile is no reason
 /// to stop serving what the store kept of it: it is reported, and what is here serves on.
 fn content(config: &Config) -> Result<Content, ExitError> {
-    let (opened, damage) = open_store(&config.store_dir())?;
+    let (opened, damage) = open_store(config)?;
     let (mut snapshot, mut source) = (Snapshot::empty(), None);
     if let Some((kept, meta)) = opened.content {
         (snapshot, source) = (kept, Some(meta.source));
@@ -132,13 +129,14 @@ fn changed_file(path: &Path, kept: Option<Source>) -> Result<Option<declarative:
 
 /// Opens the store. One that fails its checks is set aside, not deleted, and a fresh one takes its place, to be filled
 /// by the control plane or the file.
-fn open_store(dir: &Path) -> Result<(state::Opened, Option<String>), ExitError> {
-    match state::open(dir) {
+fn open_store(config: &Config) -> Result<(state::Opened, Option<String>), ExitError> {
+    let dir = &config.store_dir();
+    match state::open(dir, config.store_options()) {
         Ok(opened) => Ok((opened, None)),
         Err(error) if error.is_corrupt() => {
             tracing::error!(%error, "the store fails its checks; it is set aside and a fresh one is started");
             store::quarantine(dir).map_err(|error| unopened(&error))?;
-            let opened = state::open(dir).map_err(|error| unopened(&error))?;
+            let opened = state::open(dir, config.store_options()).map_err(|error| unopened(&error))?;
             Ok((opened, Some(error.to_string())))
         }
         Err(error) => Err(unopened(&error)),
@@ -149,6 +147,7 @@ fn unopened(error: &OpenError) -> ExitError {
     let exit = match error {
         OpenError::Permission(_) => Exit::Permission,
         OpenError::Locked(_) => Exit::Unavailable,
+        OpenError::NoKey(_) | OpenError::WrongKey(_) => Exit::Config,
         _ => Exit::Io,
     };
     ExitError::new(exit, format!("prefix: {error}"))
@@ -231,18 +230,20 @@ impl Side {
         self,
         cluster: Option<config::Cluster>,
         statuses: Vec<TcpListener>,
+        workers: Workers,
         stop: watch::Sender<bool>,
         stopping: watch::Receiver<bool>,
     ) -> Result<(), ExitError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ExitError::from_io("runtime", &error))?;
-        LocalSet::new().block_on(&runtime, self.serve(cluster, statuses, stop, stopping))
+        LocalSet::new().block_on(&runtime, self.serve(cluster, statuses, workers, stop, stopping))
     }
 
     async fn serve(
         self,
         cluster: Option<config::Cluster>,
         statuses: Vec<TcpListener>,
+        workers: Workers,
         stop: watch::Sender<bool>,
         stopping: watch::Receiver<bool>,
     ) -> Result<(), ExitError> {
@@ -261,10 +262,12 @@ impl Side {
             draining: AtomicBool::new(false),
             counters: self.counters,
         });
+        // The Status API says "draining" for as long as workers finish what they have begun.
+        let drained = watch::Sender::new(false);
         for listener in statuses {
             let listener = tokio::net::TcpListener::from_std(listener);
             let listener = listener.map_err(|error| ExitError::from_io("status_listen", &error))?;
-            tokio::task::spawn_local(status::serve(listener, facts.clone(), stopping.clone()));
+            tokio::task::spawn_local(status::serve(listener, facts.clone(), drained.subscribe()));
         }
         let store = self.store.map(|store| store::Thread::start(store, Deadlines::default())).transpose();
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
@@ -286,15 +289,19 @@ impl Side {
             }
         }
         os::notify::stopping();
+        facts.draining.store(true, Ordering::Relaxed);
         stop.send_replace(true);
-        match sync {
+        let ended = match sync {
             None => Ok(()),
             Some(sync) => match sync.await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(ExitError::config(format!("this node's settings break the protocol: {error}"))),
                 Err(error) => Err(ExitError::internal(format!("sync: {error}"))),
             },
-        }
+        };
+        let joined = tokio::task::spawn_blocking(move || workers.join()).await;
+        drained.send_replace(true);
+        joined.map_err(|error| ExitError::internal(format!("workers: {error}"))).and(ended)
     }
 }
 

@@ -13,6 +13,7 @@ use settings::{Command, Invocation, Opt, Program, Settings};
 use crate::app;
 use crate::config::Config;
 use crate::config::keys::KEYS;
+use crate::declarative;
 
 const CONFIG: Opt = Opt {
     long: "config",
@@ -79,7 +80,11 @@ fn check(typed: &Typed) -> Result<String, ExitError> {
     if typed.has(SHOW.long) {
         os::exit::print(&settings.show());
     }
-    accepted(&settings, config)?;
+    let config = accepted(&settings, config)?;
+    if let Some(path) = &config.declarative_config {
+        let compiled = declarative::bytes(path).and_then(|bytes| declarative::compile(path, bytes));
+        compiled.map_err(|error| ExitError::config(error.to_string()))?;
+    }
     Ok(if typed.has(SHOW.long) { String::new() } else { "The settings are valid.\n".to_owned() })
 }
 

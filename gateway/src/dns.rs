@@ -84,7 +84,9 @@ impl Resolver {
     /// # Errors
     /// When the name has none and none is remembered.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<SocketAddr, NoAddress> {
-        if let Ok(ip) = host.parse::<IpAddr>() {
+        // An IPv6 address may come in the brackets of a URL.
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(ip) = bare.parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, port));
         }
         let name = self.name(host);

@@ -29,13 +29,14 @@ impl Proxy {
         let strip = found.route.strip_path.then_some(found.matched);
         let base = service.path.as_deref().unwrap_or("/");
         // `path_handling = "v1"` of a route counts in Kong's `traditional` flavour only.
-        head.uri = target(&head.uri, &path::join(path::Handling::V0, base, &path, strip))?;
+        let joined = path::join(path::Handling::V0, base, &path, strip);
+        head.uri = target(&head.uri, &path::escape(&joined))?;
         head.version = Version::HTTP_11;
         let headers = &mut head.headers;
         let hop = headers::clean_request(headers);
         headers.reserve(HEADERS_ADDED_MAX);
         let client_text = if arrival.client_ip == peer.address.ip() { None } else { Some(ip_text(arrival.client_ip)) };
-        let prefix = strip.and_then(|matched| path.get(..matched));
+        let prefix = strip.and_then(|matched| path.get(..matched)).map(path::escape);
         forwarded::set(
             headers,
             forwarded::Facts {
@@ -46,7 +47,7 @@ impl Proxy {
                 port: &peer.port_text,
                 host: arrival.host.as_ref().map(name_only),
                 path: arrival.uri.path(),
-                prefix,
+                prefix: prefix.as_deref(),
             },
         );
         if self.shared.settings.request_id_upstream {

@@ -67,7 +67,11 @@ pub fn clean_response(headers: &mut HeaderMap, hop: Hop, switching: bool) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [TRANSFER_ENCODING, names::KEEP_ALIVE, names::PROXY_CONNECTION] {
+    // RFC 9112 §6.3: where both are given the transfer coding counts, and the length must not go on.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    for name in [names::KEEP_ALIVE, names::PROXY_CONNECTION] {
         headers.remove(name);
     }
     if switching {

@@ -1,7 +1,7 @@
 //! The path that the upstream sees. Pure.
 //!
-//! A request's path is first normalised (RFC 3986 §6.2.2: unreserved characters decoded, dot segments removed; and, as
-//! Kong does, slashes merged), so that what is matched is what is forwarded and `/public/%2e%2e/admin` cannot slip by.
+//! A request's path is first normalised as Kong does (all but reserved characters decoded, dot segments removed, slashes
+//! merged), so that what is matched is what is forwarded and `/public/%2e%2e/admin` cannot slip by.
 //! Then the matched part is taken off, if the route says so, and the rest is joined to the service's path by Kong's
 //! rules (`path_handling` v0 and v1). Nothing is copied where nothing changes.
 
@@ -23,7 +23,7 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
     if !needs_normalising(path) {
         return Cow::Borrowed(path);
     }
-    let decoded = decode_unreserved(path);
+    let decoded = decode(path);
     let mut segments: Vec<&str> = Vec::new();
     let mut ends_in_directory = decoded.ends_with('/');
     for segment in decoded.split('/').filter(|segment| !segment.is_empty()) {
@@ -53,28 +53,76 @@ fn needs_normalising(path: &str) -> bool {
     bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/.")) || bytes.contains(&b'%')
 }
 
-/// Decodes what needs no encoding and writes the other escapes in upper case.
-fn decode_unreserved(path: &str) -> String {
+/// Characters that mean something in a URI and stay as they came, encoded or not (RFC 3986 §2.2, and `%` itself).
+const RESERVED: &[u8] = b"!*'();:@&=+$,/?%#[]";
+
+/// Decodes every `%xx` but those of reserved and control characters, which are written in capitals; this is the form that
+/// paths of routes are stored in. What would not be UTF-8 stays encoded as well.
+fn decode(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
         decoded.push_str(before);
-        let digits = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (byte, digits) {
-            (Some(byte), _) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                decoded.push(char::from(byte))
-            }
-            (Some(_), Some(digits)) => {
-                decoded.push('%');
-                decoded.push_str(&digits.to_ascii_uppercase());
-            }
-            _ => decoded.push('%'),
+        let run = escapes(after);
+        push_decoded(&run, &mut decoded);
+        if run.is_empty() {
+            decoded.push('%');
         }
-        rest = if digits.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        // A run is `xx`, or `xx%xx` and so on.
+        rest = after.get((run.len() * 3).saturating_sub(1)..).unwrap_or_default();
     }
     decoded.push_str(rest);
     decoded
+}
+
+/// The bytes of the escapes at the beginning of `text`, whose first `%` is already taken off.
+fn escapes(text: &str) -> Vec<u8> {
+    let byte = |digits: &str| {
+        let hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+    };
+    let mut bytes = Vec::new();
+    let mut at = 0;
+    while let Some(decoded) = text.get(at..at + 2).and_then(byte) {
+        bytes.push(decoded);
+        if text.as_bytes().get(at + 2) != Some(&b'%') {
+            break;
+        }
+        at += 3;
+    }
+    bytes
+}
+
+fn push_decoded(run: &[u8], out: &mut String) {
+    for chunk in run.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let is_kept = u8::try_from(character).is_ok_and(|byte| RESERVED.contains(&byte) || byte.is_ascii_control());
+            if is_kept { push_escape(character as u8, out) } else { out.push(character) }
+        }
+        chunk.invalid().iter().for_each(|byte| push_escape(*byte, out));
+    }
+}
+
+fn push_escape(byte: u8, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// A path as it may stand in a request: what is neither reserved nor unreserved is encoded (Kong does the same on the way
+/// to the upstream).
+#[must_use]
+pub fn escape(path: &str) -> Cow<'_, str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || RESERVED.contains(byte);
+    if path.as_bytes().iter().all(is_plain) {
+        return Cow::Borrowed(path);
+    }
+    let mut escaped = String::with_capacity(path.len() + 16);
+    for byte in path.bytes() {
+        if is_plain(&byte) { escaped.push(char::from(byte)) } else { push_escape(byte, &mut escaped) }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Joins the service's path and the request's.
@@ -152,8 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn decodes_only_what_needs_no_encoding() {
-        assert_eq!(normalise("/%41%7e%2f%c3%a9"), "/A~%2F%C3%A9");
+    fn decodes_all_but_what_means_something_and_encodes_it_again() {
+        assert_eq!(normalise("/%41%7e%2f%c3%a9%20x"), "/A~%2Fé x");
+        assert_eq!(escape("/A~%2Fé x|\"{}"), "/A~%2F%C3%A9%20x%7C%22%7B%7D");
+        assert_eq!(normalise("/%ff%25%0d%c3"), "/%FF%25%0D%C3");
+        assert!(matches!(escape("/a/b.c/?x"), Cow::Borrowed(_)));
         assert_eq!(normalise("/100%"), "/100%");
         assert_eq!(normalise("/%zz"), "/%zz");
     }

@@ -98,9 +98,14 @@ const fn tls_only(then_field: &'static str) -> EntityCheck {
 }
 
 fn facts(service: Service) -> Facts {
-    Facts::tagged(service.tags)
+    let mut facts = Facts::tagged(service.tags)
         .refers("client_certificate", Kind::Certificate, service.client_certificate, false)
-        .unique("name", service.name)
+        .unique("name", service.name);
+    // Kong keeps these as bare ids, and refuses to delete a CA certificate that a service names.
+    for id in service.ca_certificates.into_iter().flatten() {
+        facts = facts.refers("ca_certificates", Kind::CaCertificate, Some(ForeignKey { id }), false);
+    }
+    facts
 }
 
 def!(Service, Service, "services", "services", "services");

@@ -176,7 +176,13 @@ fn uniques(pairs: &[(&'static str, &str)]) -> Vec<Unique> {
 
 #[test]
 fn references_that_cascade_are_those_of_kong() {
-    assert_eq!(facts(Kind::Service).refs, [refers("client_certificate", Kind::Certificate, 11, false)]);
+    assert_eq!(
+        facts(Kind::Service).refs,
+        [
+            refers("client_certificate", Kind::Certificate, 11, false),
+            refers("ca_certificates", Kind::CaCertificate, 12, false),
+        ]
+    );
     assert_eq!(facts(Kind::Route).refs, [refers("service", Kind::Service, 11, false)]);
     assert_eq!(
         facts(Kind::Plugin).refs,
