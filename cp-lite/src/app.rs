@@ -38,7 +38,8 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     let node = os::node_id::load_or_create(&config.prefix)
         .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
     let dir = config.prefix.join("store");
-    let (local, rows) = Local::open(&dir, store::Options::default()).map_err(|error| unopened(&error))?;
+    let options = store::Options { encryption: config.encryption.clone(), ..store::Options::default() };
+    let (local, rows) = Local::open(&dir, options).map_err(|error| unopened(&error))?;
     let changelog: Arc<dyn Changelog> = Arc::new(local);
     let fleet = Arc::new(Fleet::new(config.purge_delay_s));
     fleet.restore(rows);
@@ -195,6 +196,7 @@ fn unopened(error: &changelog::OpenError) -> ExitError {
     let exit = match error {
         changelog::OpenError::Store(store::OpenError::Permission(_)) => Exit::Permission,
         changelog::OpenError::Store(store::OpenError::Locked(_)) => Exit::Unavailable,
+        changelog::OpenError::Store(store::OpenError::NoKey(_) | store::OpenError::WrongKey(_)) => Exit::Config,
         _ => Exit::Io,
     };
     ExitError::new(exit, format!("prefix: {error}"))

@@ -26,6 +26,8 @@ pub struct Config {
     pub purge_delay_s: u64,
     /// `incremental_sync`
     pub incremental: bool,
+    /// `declarative_config_encryption_mode`, and what the store's key is derived from.
+    pub encryption: store::Encryption,
     /// `log_level`
     pub log_level: os::log::Level,
     /// All settings that are no secrets, as the Admin API shows them.
@@ -39,6 +41,7 @@ impl Config {
         let admin_listen = settings.parsed_whole("admin_listen", admin_addresses);
         let cluster_listen = settings.parsed_whole("cluster_listen", listen::addresses);
         let identity = identity(settings);
+        let encryption = encryption(settings);
         let mode = settings.text("cluster_mtls").unwrap_or_default();
         let mtls = Mtls::load(mode, settings.text("cluster_ca_cert"));
         let mtls = settings.noted("cluster_ca_cert", mtls);
@@ -51,6 +54,7 @@ impl Config {
             mtls: mtls?,
             purge_delay_s: settings.number("cluster_data_plane_purge_delay"),
             incremental: settings.flag("incremental_sync"),
+            encryption: encryption?,
             log_level: log_level?,
             shown: shown(settings),
         })
@@ -67,6 +71,16 @@ fn identity(settings: &mut Settings) -> Option<ClusterIdentity> {
         }
     }
     settings.noted("cluster_cert", ClusterIdentity::from_material(&cert?, &key?))
+}
+
+/// The secret is given without encryption too: what was encrypted before must be read.
+fn encryption(settings: &mut Settings) -> Option<store::Encryption> {
+    let mode = settings.parsed("declarative_config_encryption_mode", |name| {
+        store::Mode::parse(name).ok_or_else(|| format!("\"{name}\" is not a mode"))
+    })?;
+    // A key that is missing or cannot be read is reported as such.
+    let key = settings.text("cluster_cert_key").and_then(|text| Material::load(text).ok()?.private_key().ok());
+    Some(store::Encryption { mode, secret: key.map(|key| store::Secret::new(key.secret_der())) })
 }
 
 fn shown(settings: &Settings) -> Map<String, Value> {

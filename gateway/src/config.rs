@@ -30,6 +30,8 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// `declarative_config`
     pub declarative_config: Option<PathBuf>,
+    /// `declarative_config_encryption_mode`, and what the store's key is derived from.
+    pub encryption: store::Encryption,
     /// What concerns proxying alone.
     pub proxy: proxy::Settings,
     /// `nginx_worker_processes`, counted.
@@ -73,6 +75,7 @@ impl Config {
         let status_listen = settings.parsed_whole("status_listen", listen::addresses);
         let cluster = Cluster::read(settings);
         let declarative_config = settings.text("declarative_config").map(PathBuf::from);
+        let encryption = encryption(settings);
         let proxy = read_proxy(settings);
         let workers = settings.parsed("nginx_worker_processes", workers);
         let access_log = settings.text("proxy_access_log").zip(prefix.as_deref()).map(access_log);
@@ -83,6 +86,7 @@ impl Config {
             status_listen: status_listen?,
             cluster: cluster?,
             declarative_config,
+            encryption: encryption?,
             proxy: proxy?,
             workers: workers?,
             access_log: access_log?,
@@ -95,6 +99,11 @@ impl Config {
     /// Where the store is.
     pub fn store_dir(&self) -> PathBuf {
         self.prefix.join("store")
+    }
+
+    /// How the store is to be opened.
+    pub fn store_options(&self) -> store::Options {
+        store::Options { encryption: self.encryption.clone(), ..store::Options::default() }
     }
 }
 
@@ -136,6 +145,22 @@ fn identity(settings: &mut Settings, required: bool) -> Option<ClusterIdentity> 
         }
     }
     settings.noted("cluster_cert", ClusterIdentity::from_material(&cert?, &key?))
+}
+
+/// The secret is given without encryption too: what was encrypted before must be read.
+fn encryption(settings: &mut Settings) -> Option<store::Encryption> {
+    let mode = settings.parsed("declarative_config_encryption_mode", |name| {
+        store::Mode::parse(name).ok_or_else(|| format!("\"{name}\" is not a mode"))
+    })?;
+    let key = settings.text("cluster_cert_key").map(Material::load);
+    if key.is_none() && mode != store::Mode::Off {
+        let why = "needs cluster_cert_key, from which the key of the store is derived";
+        settings.mistake("declarative_config_encryption_mode", why);
+        return None;
+    }
+    // A key that cannot be read is reported as such.
+    let key = key.and_then(|key| key.ok()?.private_key().ok());
+    Some(store::Encryption { mode, secret: key.map(|key| store::Secret::new(key.secret_der())) })
 }
 
 fn read_proxy(settings: &mut Settings) -> Option<proxy::Settings> {

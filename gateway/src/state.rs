@@ -113,7 +113,7 @@ pub enum Unserved {
 ///
 /// # Errors
 /// Whatever keeps the store from being opened; a content that opens but does not compile is no error.
-pub fn open(dir: &Path) -> Result<Opened, OpenError> {
+pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
     let mut loader = Loader::new(0, 0);
     let mut rejected = None;
     let mut take = |key: Key, value: &[u8]| {
@@ -124,7 +124,7 @@ pub fn open(dir: &Path) -> Result<Opened, OpenError> {
             rejected = Some(rejection);
         }
     };
-    let (store, meta) = Store::open(dir, store::Options::default(), &mut take)?;
+    let (store, meta) = Store::open(dir, options, &mut take)?;
     let Some(bytes) = meta.filter(|bytes| !bytes.is_empty()) else {
         return Ok(Opened { store, content: None, unserved: None });
     };

@@ -2,6 +2,7 @@
 # The power-cut test of the store: nothing acknowledged is lost at any cut, and a store without its fdatasync is caught.
 #
 # usage: run.sh [CUTS [SEED]]     exit status: 0 good, 1 bad, 2 the method cannot be used on this machine
+# POWERCUT_ENCRYPTION=aes-256-gcm or chacha20-poly1305 in the environment: the same with an encrypted store
 set -eu
 
 cuts=${1:-25}

@@ -55,5 +55,12 @@ pub const KEYS: &[Key] = &[
         "on",
         "Whether changes travel alone. Off: every change brings the whole configuration.",
     ),
+    Key::new(
+        "declarative_config_encryption_mode",
+        Kind::Choice(&store::Mode::NAMES),
+        "off",
+        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from cluster_cert_key: \
+         with another one the store cannot be read. What is stored already is written anew.",
+    ),
     Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
 ];

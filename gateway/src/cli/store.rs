@@ -20,13 +20,14 @@ pub(super) fn info(config: &Config) -> Result<String, ExitError> {
     };
     Ok(format!(
         "directory      {}\ncontent        {serves}\ngeneration     {}\ncommits        {}\nnot in sled    {}\n\
-         journal bytes  {}\nbytes on disk  {}\n",
+         journal bytes  {}\nbytes on disk  {}\nencryption     {}\n",
         config.store_dir().display(),
         info.generation,
         info.seq,
         info.pending,
         info.journal_bytes,
         info.disk_bytes,
+        info.encryption.name(),
     ))
 }
 
@@ -53,13 +54,14 @@ pub(crate) fn refused(error: &OpenError) -> ExitError {
     let exit = match error {
         OpenError::Permission(_) => Exit::Permission,
         OpenError::Locked(_) => Exit::Unavailable,
+        OpenError::NoKey(_) | OpenError::WrongKey(_) => Exit::Config,
         _ => Exit::Io,
     };
     ExitError::new(exit, error.to_string())
 }
 
 fn open(config: &Config) -> Result<Opened, ExitError> {
-    state::open(&existing(config)?).map_err(|error| refused(&error))
+    state::open(&existing(config)?, config.store_options()).map_err(|error| refused(&error))
 }
 
 /// Opening would make one; a question must not.

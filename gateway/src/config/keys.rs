@@ -63,6 +63,13 @@ pub const KEYS: &[Key] = &[
         "A declarative file (JSON or YAML) to serve while the store holds nothing that a control plane sent.",
     ),
     Key::new(
+        "declarative_config_encryption_mode",
+        Kind::Choice(&store::Mode::NAMES),
+        "off",
+        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from cluster_cert_key: \
+         with another one the store cannot be read. What is stored already is written anew.",
+    ),
+    Key::new(
         "allow_debug_header",
         Kind::Flag,
         "off",

@@ -123,3 +123,19 @@ fn a_relative_access_log_lies_below_prefix() {
     assert_eq!(log("/var/log/a"), AccessLog::File("/var/log/a".into()));
     assert_eq!(log("/dev/stdout"), AccessLog::Stdout);
 }
+
+#[test]
+fn the_store_is_encrypted_with_what_is_derived_from_the_cluster_key() {
+    assert_eq!(
+        mistakes("declarative_config_encryption_mode = 'aes-256-gcm'"),
+        "1:1: declarative_config_encryption_mode: needs cluster_cert_key, from which the key of the store is derived"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = pair(dir.path(), "cluster");
+    let text = format!("cluster_cert = '{cert}'\ncluster_cert_key = '{key}'\n");
+    let plain = read(&text).1.unwrap().encryption;
+    assert!(plain.mode == store::Mode::Off && plain.secret.is_some(), "what was encrypted before can be read");
+    let text = format!("{text}declarative_config_encryption_mode = 'chacha20-poly1305'\n");
+    let encryption = read(&text).1.unwrap().encryption;
+    assert_eq!((encryption.mode, encryption.secret), (store::Mode::Chacha20Poly1305, plain.secret));
+}

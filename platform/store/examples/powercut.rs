@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use store::{Change, Key, Options, Store};
+use store::{Change, Encryption, Key, Mode, Options, Secret, Store};
 
 type Model = BTreeMap<Key, Vec<u8>>;
 
@@ -86,9 +86,15 @@ fn model(number: u64) -> Model {
     model
 }
 
+/// Encrypted as `POWERCUT_ENCRYPTION` says.
+fn options() -> Options {
+    let mode = std::env::var("POWERCUT_ENCRYPTION").ok().and_then(|name| Mode::parse(&name)).unwrap_or_default();
+    Options { encryption: Encryption { mode, secret: Some(Secret::new(b"powercut")) }, ..Options::default() }
+}
+
 fn write(dir: &Path, acks: &str, commits: u64) -> Result<(), Box<dyn Error>> {
     let mut acks = OpenOptions::new().append(true).create(true).open(acks)?;
-    let options = || Options { checkpoint_commits: 50, compaction_floor: 1_000_000 };
+    let options = || Options { checkpoint_commits: 50, compaction_floor: 1_000_000, ..options() };
     let (mut store, _) = Store::open(dir, options(), &mut |_, _| {})?;
     for number in 1..=commits {
         let meta = number.to_le_bytes();
@@ -115,7 +121,7 @@ fn check(dir: &Path, acked: u64) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut found = Model::new();
-    let (mut store, meta) = Store::open(dir, Options::default(), &mut |key, value| {
+    let (mut store, meta) = Store::open(dir, options(), &mut |key, value| {
         found.insert(key, value.to_vec());
     })?;
     let number = match meta {
@@ -131,7 +137,7 @@ fn check(dir: &Path, acked: u64) -> Result<(), Box<dyn Error>> {
     // What was recovered must go on working.
     store.commit(&u64::MAX.to_le_bytes(), vec![Change { key: key(1), value: Some(Arc::from(&b"after"[..])) }])?;
     drop(store);
-    let (_, meta) = Store::open(dir, Options::default(), &mut |_, _| {})?;
+    let (_, meta) = Store::open(dir, options(), &mut |_, _| {})?;
     if meta.as_deref() == Some(&u64::MAX.to_le_bytes()[..]) { Ok(()) } else { Err("it does not go on".into()) }
 }
 

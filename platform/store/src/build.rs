@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use crate::cipher::{Cipher, What};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove, set_provisioned, sync_dir, sync_tree};
 use crate::seal::Root;
 use crate::tree::{Tree, TreeError};
-use crate::{CommitError, Key, VALUE_BYTES_MAX};
+use crate::{CommitError, Key, Mode, VALUE_BYTES_MAX};
 
 /// After so many bytes sled is closed and opened again, for it keeps what it wrote in memory.
 const REOPEN_BYTES: u64 = 1024 * 1024;
@@ -17,6 +18,7 @@ const REOPEN_BYTES: u64 = 1024 * 1024;
 pub(crate) struct Builder {
     dir: PathBuf,
     generation: u64,
+    cipher: Cipher,
     tree: Option<Tree>,
     root: Root,
     written: u64,
@@ -36,12 +38,14 @@ impl TreeError {
 
 impl Builder {
     /// Begins an empty generation in the store's directory, in the place of an unfinished one.
-    pub(crate) fn start(store_dir: &Path, generation: u64) -> Result<Builder, CommitError> {
+    pub(crate) fn start(store_dir: &Path, generation: u64, cipher: Cipher) -> Result<Builder, CommitError> {
         let dir = generation_dir(store_dir, generation);
-        remove(&dir).and_then(|()| fs::create_dir(&dir)).map_err(|e| CommitError::io(&dir, e))?;
+        let made = remove(&dir).and_then(|()| fs::create_dir(&dir)).and_then(|()| cipher.store(&dir));
+        made.map_err(|e| CommitError::io(&dir, e))?;
         let mut builder = Builder {
             dir,
             generation,
+            cipher,
             tree: None,
             root: Root::default(),
             written: 0,
@@ -58,8 +62,22 @@ impl Builder {
         Arc::downgrade(&self.alive)
     }
 
+    /// What seals the values of this generation.
+    pub(crate) fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+
     /// Adds a record; one with the same key is replaced.
     pub(crate) fn put(&mut self, key: &Key, value: &[u8]) -> Result<(), CommitError> {
+        if self.cipher.mode() == Mode::Off {
+            return self.put_sealed(key, value);
+        }
+        let sealed = self.cipher.seal(What::Record(key), value.into())?;
+        self.put_sealed(key, &sealed)
+    }
+
+    /// Adds a record whose value is as it is to be kept.
+    pub(crate) fn put_sealed(&mut self, key: &Key, value: &[u8]) -> Result<(), CommitError> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(CommitError::ValueTooLarge(value.len()));
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 
 use crate::build::Builder;
+use crate::cipher::Cipher;
 use crate::frame::{Content, Frame, encoded_len, frame_len};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove};
@@ -45,12 +46,12 @@ impl Store {
         {
             return;
         }
-        let (dir, generation) = (self.dir.clone(), self.generation);
+        let (dir, generation, cipher) = (self.dir.clone(), self.generation, self.cipher.clone());
         let given_up = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&given_up);
         let (sender, result) = sync_channel(1);
         let work = move || {
-            let _ = sender.send(rewrite(&dir, generation, &flag));
+            let _ = sender.send(rewrite(&dir, generation, cipher, &flag));
         };
         match self.worker.post(work) {
             Ok(()) => self.compaction = Some(Compaction { result, given_up }),
@@ -143,11 +144,11 @@ impl Store {
     }
 }
 
-/// Writes all of a generation's checkpoint into the next generation.
-fn rewrite(store_dir: &Path, generation: u64, given_up: &AtomicBool) -> Result<Root, CommitError> {
+/// Writes all of a generation's checkpoint into the next generation, sealed as it is, with the same data key.
+fn rewrite(store_dir: &Path, generation: u64, cipher: Cipher, given_up: &AtomicBool) -> Result<Root, CommitError> {
     let old = generation_dir(store_dir, generation);
     let fail = |error: TreeError| error.into_commit(&old);
-    let mut builder = Builder::start(store_dir, generation + 1)?;
+    let mut builder = Builder::start(store_dir, generation + 1, cipher)?;
     let mut scan = Scan::new();
     loop {
         builder.rest()?;
@@ -157,7 +158,7 @@ fn rewrite(store_dir: &Path, generation: u64, given_up: &AtomicBool) -> Result<R
             return builder.finish(root.seq, root.meta);
         }
         for (key, value) in records {
-            builder.put(&key, &value)?;
+            builder.put_sealed(&key, &value)?;
         }
         if given_up.load(Ordering::Relaxed) {
             return Err(CommitError::Superseded);

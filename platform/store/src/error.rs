@@ -23,6 +23,12 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
+    /// The content is encrypted and no secret was given. Nothing was touched.
+    #[error("the store is encrypted, and there is no key to open {0} with")]
+    NoKey(PathBuf),
+    /// The content is encrypted with another secret. Nothing was touched.
+    #[error("the store is encrypted with another key: {0} does not open with this one; nothing was changed")]
+    WrongKey(PathBuf),
     /// Written by a newer major version of the format; nothing was touched.
     #[error("{file} has format {found}, this program reads up to {known}")]
     NewerFormat {
@@ -74,6 +80,9 @@ pub enum CommitError {
     /// The content fails its checks.
     #[error("corrupt store: {0}")]
     Corrupt(String),
+    /// It cannot be encrypted: the system gives no random bytes, or there is no secret.
+    #[error("cannot encrypt what is to be stored")]
+    Encryption,
     /// Any other failure of the operating system.
     #[error("{file}: {error}")]
     Io {

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::OpenError;
 use crate::seal::{Purpose, hasher};
+use crate::{OpenError, cipher};
 
-/// The major format of the directory; a higher one is refused untouched.
-pub(crate) const FORMAT: u32 = 1;
+/// The newest format of the directory; a higher one is refused untouched. Pointer files say format 1, or 2 where the
+/// generation is encrypted, so that a program that knows no encryption leaves it alone.
+pub(crate) const FORMAT: u32 = 2;
+const PLAIN_FORMAT: u32 = 1;
 /// The longest small file that is read (`CURRENT`, a marker).
 const SMALL_FILE_BYTES_MAX: u64 = 256;
 /// How many zeros are written at a time when a file is preallocated.
@@ -93,32 +95,42 @@ pub(crate) fn belongs_to_store(name: &std::ffi::OsStr) -> bool {
 
 /// The number of the generation in use, `None` if there never was one.
 pub(crate) fn current(dir: &Path) -> Result<Option<u64>, OpenError> {
-    read_pointer(&dir.join(CURRENT), "generation")
+    Ok(read_pointer(&dir.join(CURRENT), "generation")?.map(|(number, _)| number))
 }
 
 /// Makes a generation the one in use: the moment of a switch.
 pub(crate) fn set_current(dir: &Path, generation: u64) -> io::Result<()> {
-    write_pointer(dir, CURRENT, "generation", generation)
+    write_pointer(dir, CURRENT, "generation", generation, format_of(&generation_dir(dir, generation)))
 }
 
 /// Whether a generation was finished.
 pub(crate) fn is_provisioned(generation_dir: &Path, generation: u64) -> Result<bool, OpenError> {
     let path = generation_dir.join(MARKER);
-    match read_pointer(&path, "provisioned")? {
+    match read_pointer(&path, "provisioned")?.map(|(number, _)| number) {
         Some(found) if found == generation => Ok(true),
         Some(found) => Err(OpenError::corrupt(path, format!("the marker of generation {found}"))),
         None => Ok(false),
     }
 }
 
+/// Whether the marker of a generation says that it is encrypted.
+pub(crate) fn says_encrypted(generation_dir: &Path) -> Result<bool, OpenError> {
+    let marker = read_pointer(&generation_dir.join(MARKER), "provisioned")?;
+    Ok(marker.is_some_and(|(_, format)| format > PLAIN_FORMAT))
+}
+
+fn format_of(generation_dir: &Path) -> u32 {
+    if cipher::has_key(generation_dir) { FORMAT } else { PLAIN_FORMAT }
+}
+
 /// Says that a generation is finished: everything else in it must be on disk before.
 pub(crate) fn set_provisioned(generation_dir: &Path, generation: u64) -> io::Result<()> {
-    write_pointer(generation_dir, MARKER, "provisioned", generation)
+    write_pointer(generation_dir, MARKER, "provisioned", generation, format_of(generation_dir))
 }
 
 /// A small file of one line: `edge-store <format> <word> <number> <hash>`.
-fn write_pointer(dir: &Path, name: &str, word: &str, number: u64) -> io::Result<()> {
-    write_whole(dir, name, pointer_line(FORMAT, word, number).as_bytes())
+fn write_pointer(dir: &Path, name: &str, word: &str, number: u64, format: u32) -> io::Result<()> {
+    write_whole(dir, name, pointer_line(format, word, number).as_bytes())
 }
 
 fn pointer_line(format: u32, word: &str, number: u64) -> String {
@@ -128,14 +140,10 @@ fn pointer_line(format: u32, word: &str, number: u64) -> String {
     format!("{line} {:016x}\n", hasher.digest())
 }
 
-fn read_pointer(path: &Path, word: &str) -> Result<Option<u64>, OpenError> {
+/// The number and the format that a pointer file says.
+fn read_pointer(path: &Path, word: &str) -> Result<Option<(u64, u32)>, OpenError> {
     let bad = || OpenError::corrupt(path, "not a line of ours, or it fails its hash");
-    let text = match fs::metadata(path) {
-        Ok(found) if !found.is_file() || found.len() > SMALL_FILE_BYTES_MAX => return Err(bad()),
-        Ok(_) => fs::read(path).map_err(|e| OpenError::io(path, e))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(OpenError::io(path, error)),
-    };
+    let Some(text) = read_small(path, bad)? else { return Ok(None) };
     let text = str::from_utf8(&text).map_err(|_| bad())?;
     let mut words = text.split(' ').skip(1);
     let format: u32 = words.next().and_then(|w| w.parse().ok()).ok_or_else(bad)?;
@@ -147,10 +155,21 @@ fn read_pointer(path: &Path, word: &str) -> Result<Option<u64>, OpenError> {
     if format > FORMAT {
         return Err(OpenError::NewerFormat { file: path.into(), found: format, known: FORMAT });
     }
-    Ok(Some(number))
+    Ok(Some((number, format)))
 }
 
-fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+/// A small file, if it is there; `bad` is what to say of one that cannot be ours.
+pub(crate) fn read_small(path: &Path, bad: impl Fn() -> OpenError) -> Result<Option<Vec<u8>>, OpenError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() || found.len() > SMALL_FILE_BYTES_MAX => Err(bad()),
+        Ok(_) => fs::read(path).map(Some).map_err(|e| OpenError::io(path, e)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::io(path, error)),
+    }
+}
+
+/// Writes a small file whole: under a temporary name, synced, renamed.
+pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;
@@ -264,7 +283,7 @@ mod tests {
     fn a_newer_format_is_named_as_such() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(CURRENT), pointer_line(FORMAT + 1, "generation", 3)).unwrap();
-        assert!(matches!(current(dir.path()), Err(OpenError::NewerFormat { found: 2, known: 1, .. })));
+        assert!(matches!(current(dir.path()), Err(OpenError::NewerFormat { found: 3, known: 2, .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! `FORMAT.md` describes every byte. [`Store`] blocks; [`Thread`] puts it on a thread of its own.
 
 mod build;
+mod cipher;
 mod compact;
 mod error;
 mod frame;
@@ -21,6 +22,7 @@ mod store;
 mod thread;
 mod tree;
 
+pub use cipher::{Encryption, Mode, SEALED_EXTRA_BYTES, Secret};
 pub use error::{CommitError, OpenError};
 pub use quarantine::{quarantine, wipe};
 pub use store::{Info, Options, Replacement, State, Store};

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use crate::build::Builder;
+use crate::cipher::{Cipher, What};
 use crate::frame::{Content, Frame};
 use crate::journal::{self, Found, Journal, Pair};
 use crate::layout::{self, generation_dir, remove};
@@ -15,7 +16,7 @@ use crate::seal::Root;
 use crate::sled_thread::{Frozen, Load, Worker};
 use crate::spill;
 use crate::tree::{self, TreeError};
-use crate::{Change, CommitError, Key, OpenError, Options, Store, quarantine};
+use crate::{Change, CommitError, Key, Mode, OpenError, Options, Store, quarantine};
 
 /// The number of the first generation.
 const FIRST_GENERATION: u64 = 1;
@@ -36,15 +37,31 @@ impl Store {
     ) -> Result<(Store, Option<Vec<u8>>), OpenError> {
         let lock = layout::lock(dir)?;
         quarantine::finish(dir).map_err(|e| OpenError::io(dir, e))?;
-        let generation = generation_in_use(dir)?;
+        let generation = generation_in_use(dir, &options)?;
         remove_other_generations(dir, generation)?;
         let gen_dir = generation_dir(dir, generation);
+        let cipher = Cipher::load(&gen_dir, options.encryption.secret.as_ref())?;
         let pair = journal::read(&gen_dir, generation)?;
         let worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
         let (sled, root) = start_load(&worker, dir, &gen_dir, generation)?;
         let Recovered { frozen, recent, seq, meta } = pending(&gen_dir, generation, &pair, &root)?;
         let overlay = frozen.as_ref().map(|frozen| frozen.changes.clone()).unwrap_or_default().with(&recent);
-        merge(&gen_dir, &sled, &overlay, load)?;
+        let said = opened_meta(&gen_dir, &cipher, meta.as_deref())?;
+        let mut anew = start_anew(dir, generation, &options, &cipher)?;
+        let mut sealed_wrong = None;
+        merge(&gen_dir, &sled, &overlay, &mut |key, kept| {
+            let taken = cipher.with_open(What::Record(&key), kept, |value| {
+                load(key, value);
+                anew = anew.take().and_then(|builder| carried(builder, &key, value));
+            });
+            if taken.is_none() {
+                sealed_wrong = Some(key);
+            }
+        })?;
+        if let Some(key) = sealed_wrong {
+            return Err(OpenError::corrupt(gen_dir, format!("the record {:02x?} does not open with its key", key.id)));
+        }
+        drop(sled);
         let mut journal = Journal::open(&gen_dir, generation, &pair.newer).map_err(|e| OpenError::io(&gen_dir, e))?;
         if seq > pair.newer.last() {
             // sled has everything and more: this journal's end is gone, so it cannot be continued.
@@ -52,13 +69,15 @@ impl Store {
         }
         spill::remove_up_to(&gen_dir, root.seq);
         layout::keep_reserve(dir);
-        let store = Store {
+        let mut store = Store {
             dir: dir.into(),
             options,
             generation,
             journal,
             seq,
-            meta: meta.clone(),
+            meta,
+            said: said.clone(),
+            cipher,
             recent,
             frozen: frozen.map(Arc::new),
             worker,
@@ -71,12 +90,51 @@ impl Store {
             unsure: false,
             _lock: lock,
         };
-        Ok((store, meta))
+        if let Some(builder) = anew {
+            let mode = builder.cipher().mode();
+            match store.take_over(builder, said.clone()) {
+                Ok(()) => tracing::info!(mode = mode.name(), "store: written anew in another encryption"),
+                Err(error) => stays(&error),
+            }
+        }
+        Ok((store, said))
     }
 }
 
+/// Begins to write the content anew where it is to be encrypted otherwise than it is.
+fn start_anew(dir: &Path, generation: u64, options: &Options, is: &Cipher) -> Result<Option<Builder>, OpenError> {
+    if is.mode() == options.encryption.mode {
+        return Ok(None);
+    }
+    let begun = Cipher::new(&options.encryption)
+        .and_then(|cipher| cipher.map(|cipher| Builder::start(dir, generation + 1, cipher)).transpose());
+    match begun {
+        Ok(Some(builder)) => Ok(Some(builder)),
+        Ok(None) => Err(OpenError::NoKey(dir.into())),
+        Err(error) => {
+            stays(&error);
+            Ok(None)
+        }
+    }
+}
+
+/// Adds a record to the content written anew, or gives that up.
+fn carried(mut builder: Builder, key: &Key, value: &[u8]) -> Option<Builder> {
+    builder.put(key, value).inspect_err(stays).is_ok().then_some(builder)
+}
+
+fn stays(error: &CommitError) {
+    tracing::error!(%error, "store: it cannot be encrypted as it is set; the next start tries again");
+}
+
+fn opened_meta(gen_dir: &Path, cipher: &Cipher, kept: Option<&[u8]>) -> Result<Option<Vec<u8>>, OpenError> {
+    let open = |kept| cipher.with_open(What::Meta, kept, <[u8]>::to_vec);
+    let wrong = || OpenError::corrupt(gen_dir, "the meta does not open with its key");
+    kept.map(|kept| open(kept).ok_or_else(wrong)).transpose()
+}
+
 /// The generation that `CURRENT` names; the first one, made now, where there is no store yet.
-fn generation_in_use(dir: &Path) -> Result<u64, OpenError> {
+fn generation_in_use(dir: &Path, options: &Options) -> Result<u64, OpenError> {
     if let Some(generation) = layout::current(dir)? {
         let gen_dir = generation_dir(dir, generation);
         if layout::is_provisioned(&gen_dir, generation)? {
@@ -94,8 +152,12 @@ fn generation_in_use(dir: &Path) -> Result<u64, OpenError> {
             return Err(OpenError::corrupt(dir.join("CURRENT"), "it is missing although there is a generation"));
         }
     }
+    if options.encryption.mode != Mode::Off && options.encryption.secret.is_none() {
+        return Err(OpenError::NoKey(dir.into()));
+    }
     let create = || {
-        Builder::start(dir, FIRST_GENERATION)?.finish(0, None)?;
+        let cipher = Cipher::new(&options.encryption)?.ok_or(CommitError::Encryption)?;
+        Builder::start(dir, FIRST_GENERATION, cipher)?.finish(0, None)?;
         layout::set_current(dir, FIRST_GENERATION).map_err(|e| CommitError::io(dir, e))
     };
     create().map_err(|error| match error {

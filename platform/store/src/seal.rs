@@ -33,6 +33,7 @@ pub(crate) enum Purpose {
     Spill = 4,
     Header = 5,
     Pointer = 6,
+    Key = 7,
 }
 
 /// A hasher for one purpose, generation and number (a journal's serial, a commit's sequence number, or 0).
@@ -53,7 +54,7 @@ pub(crate) fn seal(generation: u64, key: &Key, value: &[u8]) -> u64 {
     hasher.digest()
 }
 
-fn key_bytes(key: &Key) -> [u8; 18] {
+pub(crate) fn key_bytes(key: &Key) -> [u8; 18] {
     let mut bytes = [0; 18];
     bytes[0] = key.table;
     bytes[1] = key.kind;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use crate::build::Builder;
+use crate::cipher::{Cipher, Encryption, Mode, What};
 use crate::compact::Compaction;
 use crate::frame::{Content, Frame, SPILLED_BYTES, encoded_len, frame_len};
 use crate::journal::{FRAMES_START, JOURNAL_BYTES, Journal};
@@ -34,11 +35,13 @@ pub struct Options {
     /// Files of a checkpoint are written anew when they exceed two and a half times what lives in them, plus so many
     /// bytes. sled's segments have half a MiB, so it takes some until there is anything to gain.
     pub compaction_floor: u64,
+    /// Whether and how the content is encrypted.
+    pub encryption: Encryption,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { checkpoint_commits: 4096, compaction_floor: 8 * 1024 * 1024 }
+        Self { checkpoint_commits: 4096, compaction_floor: 8 * 1024 * 1024, encryption: Encryption::default() }
     }
 }
 
@@ -66,6 +69,8 @@ pub struct Info {
     pub pending: u64,
     /// Bytes of all files under the directory, a quarantined store included.
     pub disk_bytes: u64,
+    /// How the content is encrypted.
+    pub encryption: Mode,
     /// Whether all is well.
     pub state: State,
 }
@@ -79,7 +84,11 @@ pub struct Store {
     pub(crate) journal: Journal,
     /// The last commit.
     pub(crate) seq: u64,
+    /// Its meta as it is kept, and as it was given.
     pub(crate) meta: Option<Vec<u8>>,
+    pub(crate) said: Option<Vec<u8>>,
+    /// What seals values and metas.
+    pub(crate) cipher: Cipher,
     /// Since the base of the journal being written.
     pub(crate) recent: Pending,
     /// Between the checkpoint and that base: the other journal's commits.
@@ -117,14 +126,16 @@ impl Store {
     /// See [`CommitError`]. Nothing is applied then, and the store stays usable; but what failed in the middle of a
     /// write may turn out to be there after a crash.
     pub fn commit(&mut self, meta: &[u8], changes: Vec<Change>) -> Result<(), CommitError> {
-        check_sizes(meta, &changes)?;
+        let said = meta.to_vec();
+        let (meta, changes) = self.sealed(meta, changes)?;
+        check_sizes(&meta, &changes)?;
         self.settle_current()?;
         self.poll();
         let content = encoded_len(&changes);
         let spills = frame_len(meta.len(), content) > JOURNAL_BYTES - FRAMES_START;
         let len = frame_len(meta.len(), if spills { SPILLED_BYTES } else { content });
         self.make_room(len, content)?;
-        let (prev, seq, meta) = (self.seq, self.seq + 1, meta.to_vec());
+        let (prev, seq) = (self.seq, self.seq + 1);
         let (frame, changes) = if spills {
             let content = spill::write(&self.generation_dir(), self.generation, seq, &changes)?;
             (Frame { prev, seq, meta, content }, changes)
@@ -133,9 +144,22 @@ impl Store {
         };
         self.journal.append(&frame).map_err(|e| CommitError::io(self.journal.path(), e))?;
         self.seq = seq;
-        self.meta = Some(frame.meta);
+        (self.meta, self.said) = (Some(frame.meta), Some(said));
         self.recent.add(changes);
         Ok(())
+    }
+
+    /// A commit as it is kept.
+    fn sealed(&self, meta: &[u8], mut changes: Vec<Change>) -> Result<(Vec<u8>, Vec<Change>), CommitError> {
+        if self.cipher.mode() == Mode::Off {
+            return Ok((meta.to_vec(), changes));
+        }
+        for change in &mut changes {
+            if let Some(value) = change.value.take() {
+                change.value = Some(self.cipher.seal(What::Record(&change.key), value)?);
+            }
+        }
+        Ok((self.cipher.seal(What::Meta, meta.into())?.to_vec(), changes))
     }
 
     /// Starts a replacement of the whole content: a new generation beside the present one, which stays in use until
@@ -155,7 +179,7 @@ impl Store {
     pub fn get(&mut self, key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.changes.get(&key));
         if let Some(value) = self.recent.get(&key).or(frozen) {
-            return Ok(value);
+            return self.opened(&key, value);
         }
         self.wait();
         if self.checkpoint.is_some() {
@@ -169,12 +193,19 @@ impl Store {
             tree.close()?;
             Ok(value.map(Arc::from))
         };
-        read().map_err(|e: crate::tree::TreeError| e.into_commit(&dir))
+        let value = read().map_err(|e: crate::tree::TreeError| e.into_commit(&dir))?;
+        self.opened(&key, value)
+    }
+
+    fn opened(&self, key: &Key, kept: Option<Arc<[u8]>>) -> Result<Option<Arc<[u8]>>, CommitError> {
+        let Some(kept) = kept else { return Ok(None) };
+        let value = self.cipher.open(What::Record(key), kept);
+        value.map(Some).ok_or_else(|| CommitError::Corrupt("a record does not open with its key".into()))
     }
 
     /// The meta of the last commit.
     pub fn meta(&self) -> Option<&[u8]> {
-        self.meta.as_deref()
+        self.said.as_deref()
     }
 
     /// What the store says about itself.
@@ -187,6 +218,7 @@ impl Store {
             records: self.root.records,
             pending: (self.recent.len() + self.frozen.as_ref().map_or(0, |frozen| frozen.changes.len())) as u64,
             disk_bytes: size(&self.dir),
+            encryption: self.cipher.mode(),
             state: match &self.failure {
                 None => State::Good,
                 Some(failure) => State::CheckpointFails(failure.text.clone()),
@@ -310,22 +342,32 @@ impl Store {
     pub(crate) fn start_builder(&mut self) -> Result<Builder, CommitError> {
         self.settle_current()?;
         self.end_compaction()?;
-        let builder = Builder::start(&self.dir, self.generation + 1)?;
+        let cipher = Cipher::new(&self.options.encryption)?.ok_or(CommitError::Encryption)?;
+        let builder = Builder::start(&self.dir, self.generation + 1, cipher)?;
         self.builder = builder.alive();
         Ok(builder)
     }
 
     /// Makes a finished new generation, which the caller filled, the one in use.
     pub(crate) fn finish_builder(&mut self, builder: Builder, meta: &[u8]) -> Result<(), CommitError> {
-        check_sizes(meta, &[])?;
+        self.take_over(builder, Some(meta.to_vec()))
+    }
+
+    /// As [`Store::finish_builder`], also for a content that has no meta yet.
+    pub(crate) fn take_over(&mut self, builder: Builder, said: Option<Vec<u8>>) -> Result<(), CommitError> {
+        let cipher = builder.cipher().clone();
+        let meta = said.as_deref().map(|said| cipher.seal(What::Meta, said.into())).transpose()?;
+        let meta = meta.map(|meta| meta.to_vec());
+        check_sizes(meta.as_deref().unwrap_or_default(), &[])?;
         self.settle_current()?;
         self.wait();
-        let root = builder.finish(self.seq + 1, Some(meta.to_vec()))?;
+        let root = builder.finish(self.seq + 1, meta)?;
         let dir = generation_dir(&self.dir, self.generation + 1);
         let journal = Journal::open_first(&dir, self.generation + 1).map_err(|e| CommitError::io(&dir, e))?;
         self.switch(journal)?;
         self.seq = root.seq;
         self.meta.clone_from(&root.meta);
+        (self.said, self.cipher) = (said, cipher);
         self.recent = Pending::default();
         self.root = root;
         Ok(())

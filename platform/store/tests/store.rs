@@ -90,8 +90,11 @@ fn random_histories_with_restarts_equal_a_map() {
     for seed in 1..=6_u64 {
         let dir = tempfile::tempdir().unwrap();
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let options =
-            || Options { checkpoint_commits: 1 + (seed as u32 * 7) % 40, compaction_floor: seed % 2 * 100_000 };
+        let options = || Options {
+            checkpoint_commits: 1 + (seed as u32 * 7) % 40,
+            compaction_floor: seed % 2 * 100_000,
+            ..Options::default()
+        };
         let (mut store, _, mut model) = open_with(dir.path(), options()).unwrap();
         let mut last_meta = None;
         for step in 0..250 {
