@@ -56,7 +56,10 @@ impl Entries {
     pub(super) fn insert(&mut self, entry: Entry) {
         match self {
             Self::None => *self = Self::One(entry),
-            Self::One(held) if held.rank == entry.rank => *held = entry,
+            Self::One(held) if held.rank == entry.rank => {
+                meter::visited(1);
+                *held = entry;
+            }
             Self::One(held) => {
                 let mut chunk = vec![held.clone(), entry];
                 chunk.sort_unstable_by_key(|entry| Reverse(entry.rank));
@@ -71,13 +74,14 @@ impl Entries {
         match self {
             Self::None => {}
             Self::One(held) => {
+                meter::visited(1);
                 if held.rank == rank {
                     *self = Self::None;
                 }
             }
             Self::Many(chunks) => {
-                if holds(chunks, rank) {
-                    remove(Arc::make_mut(chunks), rank);
+                if let (at, Ok(index)) = locate(chunks, rank) {
+                    remove(Arc::make_mut(chunks), at, index);
                 }
                 if let [chunk] = &***chunks
                     && let [last] = &***chunk
@@ -100,10 +104,6 @@ fn locate(chunks: &[Arc<Vec<Entry>>], rank: Rank) -> (usize, Result<usize, usize
     let found = |chunk: &Arc<Vec<Entry>>| chunk.binary_search_by_key(&Reverse(rank), |entry| Reverse(rank_of(entry)));
     let place = chunks.get(at).map_or(Err(0), found);
     (at, place)
-}
-
-fn holds(chunks: &[Arc<Vec<Entry>>], rank: Rank) -> bool {
-    locate(chunks, rank).1.is_ok()
 }
 
 fn insert(chunks: &mut Vec<Arc<Vec<Entry>>>, entry: Entry) {
@@ -129,8 +129,7 @@ fn insert(chunks: &mut Vec<Arc<Vec<Entry>>>, entry: Entry) {
     }
 }
 
-fn remove(chunks: &mut Vec<Arc<Vec<Entry>>>, rank: Rank) {
-    let (at, Ok(index)) = locate(chunks, rank) else { return };
+fn remove(chunks: &mut Vec<Arc<Vec<Entry>>>, at: usize, index: usize) {
     let Some(chunk) = chunks.get_mut(at) else { return };
     let chunk = Arc::make_mut(chunk);
     chunk.remove(index);

@@ -13,7 +13,7 @@ use model::body::BodyError;
 use model::catalog::Conflict;
 use model::kinds::{self, jwt_secrets::JwtAlgorithm};
 use model::trie::Trie;
-use model::{Change, Id, Kind, Record};
+use model::{Change, Id, Kind, Record, meter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,11 +81,10 @@ impl Snapshot {
         Ok(next)
     }
 
-    /// Compiles one record in; what was there under its id goes first.
+    /// Compiles one record in, in the place of what is there under its id.
     pub(super) fn put(&mut self, record: &Record) -> Result<(), Rejection> {
         let (kind, id) = (record.kind, record.id);
         let body = |error: BodyError| Rejection::new(kind, id, "", error);
-        self.delete(kind, id);
         let body_bytes = &record.body;
         match kind {
             Kind::Service => self.put_service(kinds::services::Service::decode(body_bytes).map_err(body)?),
@@ -171,11 +170,17 @@ impl Snapshot {
     }
 
     fn put_route(&mut self, route: &kinds::routes::Route) -> Result<(), Rejection> {
-        let compiled = CompiledRoute::compile(route)
-            .map_err(|error| Rejection::new(Kind::Route, route.id, error.field(), &error))?;
+        let compiled = match self.routes.get(route.id.0) {
+            Some(before) => before.recompile(route),
+            None => CompiledRoute::compile(route),
+        };
+        let compiled = compiled.map_err(|error| Rejection::new(Kind::Route, route.id, error.field(), &error))?;
         let compiled = Arc::new(compiled);
-        self.router.insert(&compiled);
-        self.routes.insert(route.id.0, compiled);
+        if let Some(before) = self.routes.insert(route.id.0, Arc::clone(&compiled)) {
+            self.router.replace(&before, &compiled);
+        } else {
+            self.router.insert(&compiled);
+        }
         Ok(())
     }
 
@@ -196,6 +201,7 @@ impl Snapshot {
             return Err(refuse("name", &message));
         };
         if !plugin.enabled {
+            self.delete(Kind::Plugin, plugin.id);
             return Ok(());
         }
         let built = plugins::build(def.name, &plugin.config).map_err(|error| refuse("config", &error))?;
@@ -214,8 +220,10 @@ impl Snapshot {
             on_https: runs_on(kinds::Protocol::Https),
             plugin: built,
         });
+        if let Some(before) = self.instances.insert(plugin.id.0, Arc::clone(&instance)) {
+            self.unscope(&before);
+        }
         self.scope(&instance);
-        self.instances.insert(plugin.id.0, instance);
         Ok(())
     }
 
@@ -224,6 +232,7 @@ impl Snapshot {
         let by_priority = |a: &Arc<Instance>, b: &Arc<Instance>| b.priority.cmp(&a.priority).then(a.name.cmp(b.name));
         if instance.scope == Scope::default() {
             let mut list = self.global.to_vec();
+            meter::visited(list.len());
             list.push(instance.clone());
             list.sort_by(by_priority);
             self.global = list.into();
@@ -235,6 +244,7 @@ impl Snapshot {
     fn unscope(&mut self, instance: &Instance) {
         self.count_scope(instance.scope, -1);
         if instance.scope == Scope::default() {
+            meter::visited(self.global.len());
             self.global = self.global.iter().filter(|other| other.id != instance.id).cloned().collect::<InstanceList>();
         } else {
             without(&mut self.scoped, scope_key(instance.scope), |other| other.id == instance.id);
@@ -270,9 +280,11 @@ impl Snapshot {
             port: port.parse().map_err(|_| refused())?,
             weight: target.weight.map_or(WEIGHT, u32::from),
         });
+        if let Some(before) = self.targets.insert(compiled.id.0, Arc::clone(&compiled)) {
+            without(&mut self.target_lists, before.upstream.0, |other| other.id == before.id);
+        }
         let by_id = |a: &Arc<Target>, b: &Arc<Target>| a.id.cmp(&b.id);
-        with(&mut self.target_lists, compiled.upstream.0, compiled.clone(), by_id);
-        self.targets.insert(compiled.id.0, compiled);
+        with(&mut self.target_lists, compiled.upstream.0, compiled, by_id);
         Ok(())
     }
 
@@ -311,6 +323,7 @@ fn with<T>(
     order: impl FnMut(&Arc<T>, &Arc<T>) -> std::cmp::Ordering,
 ) {
     let mut list = lists.get(key).map(|list| list.to_vec()).unwrap_or_default();
+    meter::visited(list.len());
     list.push(item);
     list.sort_by(order);
     lists.insert(key, list.into());
@@ -319,6 +332,7 @@ fn with<T>(
 /// Takes out of a shared list, and the list away when nothing is left.
 fn without<T>(lists: &mut Trie<Arc<[Arc<T>]>>, key: u128, is_it: impl Fn(&T) -> bool) {
     let Some(list) = lists.get(key) else { return };
+    meter::visited(list.len());
     let rest: Arc<[Arc<T>]> = list.iter().filter(|item| !is_it(item)).cloned().collect();
     if rest.is_empty() {
         lists.remove(key);

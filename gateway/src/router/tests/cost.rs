@@ -38,7 +38,7 @@ fn a_change_looks_at_few_entries_however_many_there_are() {
                 removed <= VISITED_MAX && inserted <= VISITED_MAX,
                 "{kind}: {removed} removed, {inserted} inserted"
             );
-            assert!(removed > 0 && inserted > 0, "{kind}: nothing was counted");
+            assert!(removed > 0, "{kind}: nothing was counted");
         }
     }
 }
