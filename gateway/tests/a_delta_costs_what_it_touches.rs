@@ -80,16 +80,18 @@ impl Loaded {
             (Kind::Upstream, self.config.shape.upstreams, "host_header", json!("example.com")),
             (Kind::Target, self.config.shape.targets, "weight", json!(7)),
         ];
-        changes.map(|(kind, count, field, value)| {
-            let mut worst = Cost { visited: 0, allocated: 0 };
-            for index in (0..count).step_by(count / 25 + 1) {
-                let value = if field == "strip_path" { json!(index % 2 != 0) } else { value.clone() };
-                let cost = self.change(kind, index, field, &value);
-                worst.visited = worst.visited.max(cost.visited);
-                worst.allocated = worst.allocated.max(cost.allocated);
-            }
-            (field, worst)
-        }).into()
+        changes
+            .map(|(kind, count, field, value)| {
+                let mut worst = Cost { visited: 0, allocated: 0 };
+                for index in (0..count).step_by(count / 25 + 1) {
+                    let value = if field == "strip_path" { json!(index % 2 != 0) } else { value.clone() };
+                    let cost = self.change(kind, index, field, &value);
+                    worst.visited = worst.visited.max(cost.visited);
+                    worst.allocated = worst.allocated.max(cost.allocated);
+                }
+                (field, worst)
+            })
+            .into()
     }
 }
 

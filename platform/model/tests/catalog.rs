@@ -64,7 +64,8 @@ fn check(catalog: &Catalog, plains: &Plains) {
         let expected = record(*kind, *id, plain, entry.version);
         assert_eq!(catalog.record(*kind, *id), Some(expected));
         assert_eq!(catalog.find(*kind, unique_field(*kind), &plain.name), Some(*id));
-        let children = plains.iter().filter(|((child, _), plain)| parent_of(*child) == Some(*kind) && plain.parent == *id);
+        let children =
+            plains.iter().filter(|((child, _), plain)| parent_of(*child) == Some(*kind) && plain.parent == *id);
         assert!(catalog.children(*kind, *id).eq(children.map(|(key, _)| *key)));
         digest = digest.wrapping_add(entry.tag);
     }
