@@ -5,6 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
+
+/// How much a link with a rate lets through at once.
+const SLICE_BYTES: usize = 4 * 1024;
 
 /// A relay in front of one address.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ struct State {
     frozen: Mutex<bool>,
     thawed: Condvar,
     refuse: AtomicBool,
+    /// Bytes per second of each direction of a connection; 0 for no limit.
+    rate: AtomicU64,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -53,6 +59,13 @@ impl Relay {
     #[must_use]
     pub fn bytes(&self) -> (u64, u64) {
         (self.state.up.load(Ordering::SeqCst), self.state.down.load(Ordering::SeqCst))
+    }
+
+    /// Lets through so many bytes per second, each way and on each connection.
+    #[must_use]
+    pub fn at_rate(self, bytes_per_second: u64) -> Self {
+        self.state.rate.store(bytes_per_second, Ordering::SeqCst);
+        self
     }
 
     /// Breaks every connection; new ones are taken.
@@ -101,7 +114,14 @@ impl State {
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_up: bool) {
         let mut buffer = vec![0; 64 * 1024];
+        let rate = self.rate.load(Ordering::SeqCst);
+        if rate > 0 {
+            buffer.truncate(SLICE_BYTES);
+        }
         while let Ok(count) = from.read(&mut buffer) {
+            if rate > 0 {
+                thread::sleep(Duration::from_secs_f64(count as f64 / rate as f64));
+            }
             let guard = self.frozen.lock().expect("unpoisoned");
             drop(self.thawed.wait_while(guard, |frozen| *frozen).expect("unpoisoned"));
             let counter = if is_up { &self.up } else { &self.down };

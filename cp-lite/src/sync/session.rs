@@ -69,6 +69,7 @@ enum End {
 impl Task<'_> {
     async fn hold(&mut self, stop: &mut watch::Receiver<bool>) -> End {
         let mut head = self.cluster.sources.changelog().watch();
+        let mut blobs = self.cluster.sources.blobs();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
         let mut bulk = false;
@@ -89,6 +90,10 @@ impl Task<'_> {
                     if changed.is_err() {
                         return Closed::Shutdown.into();
                     }
+                    let source = self.source();
+                    (self.session.head_changed(&*source), Some(source))
+                }
+                Ok(()) = blobs.changed() => {
                     let source = self.source();
                     (self.session.head_changed(&*source), Some(source))
                 }

@@ -3,15 +3,17 @@
 //! A [`Published`] is one version with everything that sessions of one moment share: the step from each version that a
 //! node was found at. It is made when the first session looks after a commit, and lives as long as a session uses it.
 
+use super::blobs::Blobs;
 use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use wire::compat::InUse;
 use wire::cp::Source;
 use wire::delta::Builder;
-use wire::full::Cursor;
-use wire::{Encoded, PluginVersion};
+use wire::full::{Cursor, Wanted};
+use wire::{Encoded, Offer, PluginVersion};
 
 /// How many different steps to one version are kept encoded. Connected nodes are at the same version nearly always;
 /// each one that comes back from an absence may need a step of its own.
@@ -21,6 +23,7 @@ const STEPS_MAX: usize = 256;
 pub struct Sources {
     changelog: Arc<dyn Changelog>,
     newest: Mutex<Newest>,
+    blobs: Arc<Blobs>,
 }
 
 struct Newest {
@@ -41,6 +44,7 @@ pub struct Published {
     view: Arc<View>,
     in_use: InUse,
     steps: Mutex<HashMap<u64, Option<Arc<Encoded>>>>,
+    blobs: Arc<Blobs>,
 }
 
 impl Sources {
@@ -50,8 +54,15 @@ impl Sources {
         let view = changelog.view();
         let mut plugins = PluginsInUse::default();
         plugins.update(&View::empty(0), &view);
-        let published = Arc::new(Published::new(view, &plugins));
-        Self { changelog, newest: Mutex::new(Newest { published, plugins }) }
+        let blobs = Blobs::new();
+        let published = Arc::new(Published::new(view, &plugins, blobs.clone()));
+        Self { changelog, newest: Mutex::new(Newest { published, plugins }), blobs }
+    }
+
+    /// Changes whenever a full sync that sessions may be waiting for has been made.
+    #[must_use]
+    pub fn blobs(&self) -> watch::Receiver<u64> {
+        self.blobs.ready()
     }
 
     /// The changelog behind it.
@@ -69,7 +80,7 @@ impl Sources {
         if (published.epoch, published.version) != (view.epoch, view.version) {
             let before = published.clone();
             newest.plugins.update(&before, &view);
-            newest.published = Arc::new(Published::new(view, &newest.plugins));
+            newest.published = Arc::new(Published::new(view, &newest.plugins, self.blobs.clone()));
         }
         newest.published.clone()
     }
@@ -114,13 +125,13 @@ impl PluginsInUse {
 }
 
 impl Published {
-    fn new(view: Arc<View>, plugins: &PluginsInUse) -> Self {
+    fn new(view: Arc<View>, plugins: &PluginsInUse, blobs: Arc<Blobs>) -> Self {
         let kinds = model::kind::ALL.iter().map(|def| def.kind).filter(|kind| view.catalog.count(*kind) > 0);
         let version = |name: &Arc<str>| model::plugins::find(name).map(|def| def.version.to_owned());
         let plugin = |name: &Arc<str>| PluginVersion { name: name.to_string(), version: version(name) };
         let in_use =
             InUse { kinds: kinds.map(Kind::code).collect(), plugins: plugins.count.keys().map(plugin).collect() };
-        Self { view, in_use, steps: Mutex::default() }
+        Self { view, in_use, steps: Mutex::default(), blobs }
     }
 
     /// The view that is sent.
@@ -179,15 +190,25 @@ impl Source for Published {
     }
 
     fn full(&self) -> Box<dyn Cursor> {
-        Box::new(Everything { view: self.view.clone(), kind: 0, after: None })
+        Box::new(Everything::of(self.view.clone()))
+    }
+
+    fn blob(&self, wanted: Wanted) -> Offer {
+        self.blobs.offer(&self.view, wanted)
     }
 }
 
 /// A walk over a whole view, parents before children; holds the view and a position, nothing else.
-struct Everything {
+pub(super) struct Everything {
     view: Arc<View>,
     kind: usize,
     after: Option<Id>,
+}
+
+impl Everything {
+    pub(super) fn of(view: Arc<View>) -> Self {
+        Self { view, kind: 0, after: None }
+    }
 }
 
 impl Cursor for Everything {

@@ -18,7 +18,8 @@ use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::dp::{Action, Closed, Rejection, Session};
-use wire::message::{Have, Mode, NackCode};
+use wire::full::{BlobError, Unpack, blob};
+use wire::message::{FullBegin, Have, Mode, NackCode};
 use wire::{ByeReason, Delta, Hello};
 
 /// The longest that name resolution and the TCP connection may take together.

@@ -3,9 +3,11 @@
 use super::apply::Applier;
 use super::backoff::Backoff;
 use super::link::{self, Link, LinkError};
+use super::staging::Staging;
 use super::status::Reporter;
 use model::Id;
 use pki::ClusterClient;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::ProtocolError;
@@ -19,6 +21,8 @@ pub struct Settings {
     pub client: ClusterClient,
     /// What hello says of this node.
     pub identity: Identity,
+    /// Where what came of a full sync survives a restart; in memory if nowhere.
+    pub staging: Option<PathBuf>,
 }
 
 /// Holds the link to the control plane until `stop`.
@@ -32,6 +36,7 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProtocolError> {
     let mut session = Session::new(settings.identity)?;
+    let mut staging = Staging::open(settings.staging);
     let mut backoff = Backoff::default();
     let started = Instant::now();
     for address in settings.control_planes.iter().cycle() {
@@ -44,7 +49,7 @@ pub async fn run(
         let error = match connected {
             Err(error) => error,
             Ok(stream) => {
-                let link = Link::new(stream, &mut session, &mut applier, &reporter, started);
+                let link = Link::new(stream, &mut session, &mut applier, &mut staging, &reporter, started);
                 link.run(&mut stop, &mut greeted).await
             }
         };

@@ -207,6 +207,7 @@ mod tests {
             codecs: vec![0],
             heartbeat_s: 0,
             status: 0,
+            partial: None,
         }
     }
 

@@ -40,10 +40,10 @@ use crate::compat::{self, SyncStatus};
 use crate::delta::{Builder, Encoded, Entity, Op};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
-use crate::full::Sender;
+use crate::full::{Offer, Sender, Wanted};
 use crate::limits::{ANSWER_MS_MAX, GREETING_MS_MAX, WANTED_MAX, clip};
 use crate::message::{
-    Ack, Bye, ByeReason, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
+    Ack, Bye, ByeReason, CODEC_ZSTD, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
 };
 use bytes::Bytes;
 use model::Id;
@@ -431,13 +431,30 @@ impl Session {
     }
 
     fn send_full(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
-        let sender = Sender::new(self.epoch, source.full());
+        let blobs = self.node.as_ref().is_some_and(|node| node.takes(CODEC_ZSTD));
+        let offer = if blobs { source.blob(self.wanted_blob(source)) } else { Offer::Entities };
+        let sender = match offer {
+            Offer::Blob(blob) => Sender::blob(blob),
+            Offer::Entities => Sender::entities(self.epoch, source.full()),
+            Offer::Later => return,
+        };
         let begin = sender.begin();
         self.wanted.clear();
         self.work = Work::Full(Box::new(sender));
         self.report.mode = Mode::Full;
         self.in_flight(begin.version);
         self.send(&Message::FullBegin(begin), out);
+    }
+
+    /// A node never goes back, gains nothing from the version that it has unless its content is wrong, and does not get
+    /// again what it refused.
+    fn wanted_blob(&self, source: &dyn Source) -> Wanted {
+        let applied = if self.report.epoch == self.epoch { self.report.applied } else { 0 };
+        let same_is_of_use = self.report.epoch != self.epoch || self.diverged || applied >= source.head();
+        let useful = if same_is_of_use { applied } else { applied + 1 };
+        let acceptable = self.refused.map_or(0, |refused| refused + 1);
+        let held = self.node.as_ref().and_then(|node| node.partial).map(|partial| partial.transfer);
+        Wanted { oldest: useful.max(acceptable), held }
     }
 
     fn in_flight(&mut self, version: u64) {

@@ -21,10 +21,14 @@
 //!                              queue.extend(session.applied(delta.to, now())) }
 //!             Err(why)    => queue.extend(session.rejected(why, now())),
 //!         },
-//!         FullBegin { epoch, begin }       => full = Some(open the other generation),
+//!         FullBegin { epoch, begin }       => if begin.is_blob() { queue.extend(session.full_open(bytes held of it, now())) }
+//!                                             else { full = Some(open the other generation) },
+//!         FullBytes { offset, bytes }      => append to what is held; queue.extend(session.full_processed(length, now())),
 //!         FullChunk { entities, bytes }    => if full is open { write; queue.extend(session.full_processed(bytes, now())) }
 //!                                             on failure: drop full; queue.extend(session.rejected(why, now())),
-//!         FullComplete { epoch, begin }    => if full is open { as Stage, with begin.version and begin.root },
+//!         FullComplete { epoch, begin }    => if begin.is_blob() { open the other generation; unpack what is held into it;
+//!                                             if that fails, queue.extend(session.full_damaged(why, now())) }
+//!                                             if full is open { as Stage, with begin.version and begin.root },
 //!         Close(why)                       => return why,
 //!     } }
 //!     actions = select! {
@@ -36,8 +40,8 @@
 //! ```
 //!
 //! Three rules for the caller. Do the actions in order. Finish (apply or reject) what was staged before `connected` is
-//! called again. After [`Action::Close`], or when the connection breaks, drop a full sync that is not complete, and
-//! wait with growing, jittered patience before the next connection.
+//! called again. After [`Action::Close`], or when the connection breaks, drop a full sync that is not complete (but not
+//! what is held of a blob: tell [`Session::holds`]), and wait with growing, jittered patience before the next connection.
 
 mod action;
 
@@ -45,10 +49,10 @@ use crate::PROTO;
 use crate::delta::{Assembler, Delta};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
-use crate::full::Receiver;
+use crate::full::{BlobError, Piece, Receiver};
 use crate::limits::{ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, WANT_MAX, clip};
 use crate::message::{
-    Ack, Bye, ByeReason, CODEC_RAW, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Pong, Type, Want,
+    Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Partial, Pong, Type, Want,
 };
 use model::Id;
 
@@ -84,6 +88,8 @@ pub struct Session {
     state: State,
     decoder: Decoder,
     have: Have,
+    /// The beginning of a blob that the caller holds.
+    partial: Option<Partial>,
     /// When bytes last came.
     heard: u64,
     /// When bytes were last sent.
@@ -107,6 +113,7 @@ impl Session {
             state: State::Closed,
             decoder: Decoder::new(),
             have: Have::default(),
+            partial: None,
             heard: 0,
             sent: 0,
             ping: None,
@@ -139,8 +146,13 @@ impl Session {
         vec![Action::Send(Message::Hello(self.hello(status)).encode())]
     }
 
+    /// What is held of a blob, for the next [`Session::connected`].
+    pub fn holds(&mut self, partial: Option<Partial>) {
+        self.partial = partial;
+    }
+
     fn hello(&self, status: u32) -> Hello {
-        let Identity { node, hostname, software, kinds, plugins, labels, incremental, heartbeat_s, .. } =
+        let Identity { node, hostname, software, kinds, plugins, labels, incremental, heartbeat_s, codecs, .. } =
             self.identity.clone();
         Hello {
             proto_min: PROTO,
@@ -153,9 +165,10 @@ impl Session {
             labels,
             have: self.have,
             incremental,
-            codecs: vec![CODEC_RAW],
+            codecs,
             heartbeat_s,
             status,
+            partial: self.partial,
         }
     }
 
@@ -249,6 +262,24 @@ impl Session {
             receiver.processed(bytes);
         }
         self.grant(now, &mut out);
+        out
+    }
+
+    /// The caller holds so many bytes of the blob of [`Action::FullBegin`]: it starts there.
+    pub fn full_open(&mut self, offset: u64, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        if let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state {
+            receiver.open(offset);
+        }
+        self.grant(now, &mut out);
+        out
+    }
+
+    /// The blob of [`Action::FullComplete`] is not what it was announced to be; what is held of it is of no use. Ends the
+    /// session: the next one starts over.
+    pub fn full_damaged(&mut self, error: BlobError, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.fail(error.into(), now, &mut out);
         out
     }
 
@@ -420,6 +451,9 @@ impl Session {
         if !matches!(live.work, Work::Idle) {
             return Err(ProtocolError::Unexpected { message: Type::FullBegin, state: live.work.name() });
         }
+        if !self.identity.codecs.contains(&begin.codec) {
+            return Err(ProtocolError::CodecUnknown { code: begin.codec });
+        }
         live.work = Work::Full(Box::new(Receiver::new(begin, self.identity.full_window)?));
         live.skipped = None;
         out.push(Action::FullBegin { epoch: live.epoch, begin });
@@ -428,9 +462,10 @@ impl Session {
 
     fn full_data(&mut self, data: &FullData, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
         let receiver = self.receiver(data.transfer)?;
-        let piece = receiver.push(data)?;
-        if !piece.entities.is_empty() {
-            out.push(Action::FullChunk { entities: piece.entities, bytes: piece.bytes });
+        match receiver.push(data)? {
+            Piece::Blob(offset, bytes) => out.push(Action::FullBytes { offset, bytes }),
+            Piece::Entities(entities, _) if entities.is_empty() => {}
+            Piece::Entities(entities, bytes) => out.push(Action::FullChunk { entities, bytes }),
         }
         Ok(())
     }

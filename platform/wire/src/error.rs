@@ -156,6 +156,17 @@ pub enum ProtocolError {
     /// The tags do not sum up to the announced root.
     #[error("full sync has another root digest than announced")]
     FullRoot,
+    /// A blob that says to be larger than any may be, or too small for its entities.
+    #[error("full sync announces {bytes} bytes for {plain} bytes of entities")]
+    BlobSize {
+        /// Announced length of the blob.
+        bytes: u64,
+        /// Announced length of its entities.
+        plain: u64,
+    },
+    /// A blob whose bytes are not what its name and its announcement say.
+    #[error("full sync cannot be unpacked: {0}")]
+    Blob(#[from] crate::full::BlobError),
     /// An ACK of what was not sent.
     #[error("version {applied} acknowledged, which was not sent")]
     AckUnsent {

@@ -1,15 +1,21 @@
 //! The full sync: one stream of entities, cut into FULL_DATA frames, sent no further than the data plane granted, with
-//! a digest over all of it at the end. The writer pulls entities one by one, so a control plane never holds more than
-//! a chunk of it per node; the reader hands out entities as they are complete.
+//! a digest over all of it at the end. It comes in two forms. As a [`blob`] it is compressed once for all nodes, and
+//! the data plane keeps its bytes until they are complete, over any number of connections. For a node that takes no
+//! blobs the writer pulls entities one by one, so that it never holds more than a chunk, and the reader hands them out
+//! as they are complete.
+
+pub mod blob;
 
 use crate::delta::{Entity, Stop, push_entity, read_entity};
 use crate::error::ProtocolError;
-use crate::limits::{BODY_BYTES_MAX, FULL_CHUNK_BYTES_MAX};
+use crate::limits::{BLOB_GRANT_BYTES, BODY_BYTES_MAX, FULL_CHUNK_BYTES_MAX};
 use crate::message::{CODEC_RAW, FullBegin, FullData, FullEnd, FullGet, Message, Type};
 use crate::read::Reader;
 use bytes::Bytes;
 use model::Record;
 use xxhash_rust::xxh3::Xxh3;
+
+pub use blob::{Blob, BlobError, Offer, Unpack, Wanted, Written};
 
 /// A whole configuration at one version, entity by entity. The order is the same each time.
 pub trait Cursor: Send {
@@ -25,65 +31,65 @@ pub trait Cursor: Send {
 
 /// The sending half.
 pub(crate) struct Sender {
-    cursor: Box<dyn Cursor>,
     begin: FullBegin,
-    /// Encoded and not sent; the first `sent` bytes of it are gone already.
-    pending: Vec<u8>,
-    sent: usize,
+    stream: Stream,
     offset: u64,
     granted: u64,
     started: bool,
-    exhausted: bool,
     ended: bool,
+}
+
+enum Stream {
+    Blob(Blob),
+    Entities(Box<Entities>),
+}
+
+/// Entities that are encoded as they are sent.
+struct Entities {
+    cursor: Box<dyn Cursor>,
+    base: u64,
+    /// Encoded and not sent; the first `sent` bytes of it are gone already.
+    pending: Vec<u8>,
+    sent: usize,
+    exhausted: bool,
     hash: Xxh3,
 }
 
 impl Sender {
-    pub(crate) fn new(epoch: u64, cursor: Box<dyn Cursor>) -> Self {
+    /// Sends entity by entity.
+    pub(crate) fn entities(epoch: u64, cursor: Box<dyn Cursor>) -> Self {
         let (version, root, count) = (cursor.version(), cursor.root(), cursor.count());
-        let begin = FullBegin { transfer: transfer(epoch, version, root), version, root, count, codec: CODEC_RAW };
-        Self {
-            cursor,
-            begin,
-            pending: Vec::new(),
-            sent: 0,
-            offset: 0,
-            granted: 0,
-            started: false,
-            exhausted: false,
-            ended: false,
-            hash: Xxh3::new(),
-        }
+        let transfer = transfer(epoch, version, root);
+        let begin = FullBegin { transfer, version, root, count, codec: CODEC_RAW, plain: 0, bytes: 0 };
+        let (pending, sent, exhausted, hash) = (Vec::new(), 0, false, Xxh3::new());
+        let entities = Entities { cursor, base: version, pending, sent, exhausted, hash };
+        Self::new(begin, Stream::Entities(Box::new(entities)))
+    }
+
+    /// Sends a blob.
+    pub(crate) fn blob(blob: Blob) -> Self {
+        Self::new(blob.begin(), Stream::Blob(blob))
+    }
+
+    fn new(begin: FullBegin, stream: Stream) -> Self {
+        Self { begin, stream, offset: 0, granted: 0, started: false, ended: false }
     }
 
     pub(crate) fn begin(&self) -> FullBegin {
         self.begin
     }
 
-    /// Takes a grant. The first one says where to start: what lies before is encoded and hashed, but not sent.
+    /// Takes a grant. The first one says where to start.
     pub(crate) fn grant(&mut self, get: FullGet) -> Result<(), ProtocolError> {
-        let range = ProtocolError::GrantRange { offset: get.offset, sent: self.offset };
         if !self.started {
             self.started = true;
-            self.skip(get.offset);
+            self.offset = self.stream.skip(get.offset);
         }
         if get.offset > self.offset || get.until < self.granted {
-            return Err(range);
+            return Err(ProtocolError::GrantRange { offset: get.offset, sent: self.offset });
         }
         self.granted = get.until;
         Ok(())
-    }
-
-    fn skip(&mut self, target: u64) {
-        while self.offset < target {
-            self.fill();
-            let left = usize::try_from(target - self.offset).unwrap_or(usize::MAX);
-            let count = left.min(self.pending.len() - self.sent).min(FULL_CHUNK_BYTES_MAX);
-            if count == 0 {
-                return;
-            }
-            self.advance(count);
-        }
     }
 
     /// The next frame that the grant allows.
@@ -91,19 +97,19 @@ impl Sender {
         if !self.started || self.ended {
             return None;
         }
-        self.fill();
         let transfer = self.begin.transfer;
-        let rest = self.pending.get(self.sent..).unwrap_or_default();
-        if rest.is_empty() {
+        if self.stream.is_at_end(self.offset) {
             self.ended = true;
-            let end = FullEnd { transfer, bytes: self.offset, digest: self.hash.digest() };
+            let end = FullEnd { transfer, bytes: self.offset, digest: self.stream.digest() };
             return Some(Message::FullEnd(end).encode());
         }
         let credit = usize::try_from(self.granted.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        let chunk = rest.get(..rest.len().min(credit).min(FULL_CHUNK_BYTES_MAX)).filter(|chunk| !chunk.is_empty())?;
-        let bytes = Bytes::copy_from_slice(chunk);
+        let bytes = self.stream.take(self.offset, credit.min(FULL_CHUNK_BYTES_MAX));
+        if bytes.is_empty() {
+            return None;
+        }
         let data = FullData { transfer, offset: self.offset, bytes };
-        self.advance(data.bytes.len());
+        self.offset += data.bytes.len() as u64;
         Some(Message::FullData(data).encode())
     }
 
@@ -111,11 +117,68 @@ impl Sender {
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
+}
 
-    fn advance(&mut self, count: usize) {
-        self.hash.update(self.pending.get(self.sent..self.sent + count).unwrap_or_default());
-        self.sent += count;
-        self.offset += count as u64;
+impl Stream {
+    /// Leaves out what lies before `target`; says how far that went.
+    fn skip(&mut self, target: u64) -> u64 {
+        match self {
+            Self::Blob(blob) => target.min(blob.begin().bytes),
+            Self::Entities(entities) => entities.skip(target),
+        }
+    }
+
+    fn is_at_end(&mut self, offset: u64) -> bool {
+        match self {
+            Self::Blob(blob) => offset >= blob.begin().bytes,
+            Self::Entities(entities) => {
+                entities.fill();
+                entities.pending.len() == entities.sent
+            }
+        }
+    }
+
+    /// At most `count` bytes from `offset` on, which is where the last call ended.
+    fn take(&mut self, offset: u64, count: usize) -> Bytes {
+        match self {
+            Self::Blob(blob) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(blob.bytes().len());
+                blob.bytes().slice(start..blob.bytes().len().min(start.saturating_add(count)))
+            }
+            Self::Entities(entities) => entities.take(count),
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        match self {
+            Self::Blob(blob) => blob.begin().transfer,
+            Self::Entities(entities) => entities.hash.digest(),
+        }
+    }
+}
+
+impl Entities {
+    /// What lies before is encoded and hashed, but not sent.
+    fn skip(&mut self, target: u64) -> u64 {
+        let mut offset = 0;
+        while offset < target {
+            self.fill();
+            let left = usize::try_from(target - offset).unwrap_or(usize::MAX);
+            let count = self.take(left.min(FULL_CHUNK_BYTES_MAX)).len() as u64;
+            if count == 0 {
+                break;
+            }
+            offset += count;
+        }
+        offset
+    }
+
+    fn take(&mut self, count: usize) -> Bytes {
+        let end = self.pending.len().min(self.sent.saturating_add(count));
+        let chunk = self.pending.get(self.sent..end).unwrap_or_default();
+        self.hash.update(chunk);
+        self.sent = end;
+        Bytes::copy_from_slice(chunk)
     }
 
     /// Encodes entities until there is a chunk.
@@ -131,7 +194,7 @@ impl Sender {
                 return;
             };
             let Record { kind, id, version, tag, body } = &record;
-            push_entity(self.begin.version, kind.code(), *id, *version, *tag, body, &mut self.pending);
+            push_entity(self.base, kind.code(), *id, *version, *tag, body, &mut self.pending);
         }
     }
 }
@@ -149,30 +212,38 @@ fn transfer(epoch: u64, version: u64, root: u64) -> u64 {
 pub(crate) struct Receiver {
     begin: FullBegin,
     window: u64,
+    /// Whether it is known where to start: at 0, or for a blob, where the caller says.
+    open: bool,
     rest: Vec<u8>,
     offset: u64,
     granted: u64,
-    /// Bytes of entities that were handed out and not yet reported as processed.
+    /// Bytes that were handed out and not yet reported as processed.
     unprocessed: u64,
     count: u64,
     root: u64,
     hash: Xxh3,
 }
 
-/// Entities that are complete, and how many bytes of the stream they were.
-pub(crate) struct Piece {
-    pub(crate) entities: Vec<Entity>,
-    pub(crate) bytes: u64,
+/// What came of a FULL_DATA.
+pub(crate) enum Piece {
+    /// Entities that are complete, and how many bytes of the stream they were.
+    Entities(Vec<Entity>, u64),
+    /// Bytes of a blob, from this offset on.
+    Blob(u64, Bytes),
 }
 
 impl Receiver {
     pub(crate) fn new(begin: FullBegin, window: u64) -> Result<Self, ProtocolError> {
-        if begin.codec != CODEC_RAW {
+        if begin.codec != CODEC_RAW && !begin.is_blob() {
             return Err(ProtocolError::CodecUnknown { code: begin.codec });
+        }
+        if begin.is_blob() && !blob::is_sound(&begin) {
+            return Err(ProtocolError::BlobSize { bytes: begin.bytes, plain: begin.plain });
         }
         Ok(Self {
             begin,
-            window,
+            window: if begin.is_blob() { window.min(BLOB_GRANT_BYTES) } else { window },
+            open: !begin.is_blob(),
             rest: Vec::new(),
             offset: 0,
             granted: 0,
@@ -187,14 +258,24 @@ impl Receiver {
         self.begin
     }
 
+    /// The caller has so many bytes of a blob already.
+    pub(crate) fn open(&mut self, offset: u64) {
+        if !self.open {
+            (self.open, self.offset) = (true, offset.min(self.begin.bytes));
+        }
+    }
+
     /// The grant to send now, if it is worth a frame: at the start, and whenever half the window has been used.
     pub(crate) fn grant(&mut self) -> Option<FullGet> {
-        let until = self.offset.saturating_add(self.window).saturating_sub(self.unprocessed);
-        if until < self.granted.saturating_add((self.window / 2).max(1)) {
+        if !self.open {
             return None;
         }
-        self.granted = until;
-        Some(FullGet { transfer: self.begin.transfer, offset: self.offset, until })
+        let until = self.offset.saturating_add(self.window).saturating_sub(self.unprocessed);
+        if self.started() && until < self.granted.saturating_add((self.window / 2).max(1)) {
+            return None;
+        }
+        self.granted = until.max(1);
+        Some(FullGet { transfer: self.begin.transfer, offset: self.offset, until: self.granted })
     }
 
     /// Whether the first grant has been given.
@@ -215,9 +296,20 @@ impl Receiver {
         if self.offset > self.granted {
             return Err(ProtocolError::FullWindow);
         }
-        self.hash.update(&data.bytes);
+        if !self.begin.is_blob() {
+            return self.entities(&data.bytes);
+        }
+        if self.offset > self.begin.bytes {
+            return Err(ProtocolError::FullTruncated { expected: self.begin.bytes, got: self.offset });
+        }
+        self.unprocessed += data.bytes.len() as u64;
+        Ok(Piece::Blob(data.offset, data.bytes.clone()))
+    }
+
+    fn entities(&mut self, bytes: &[u8]) -> Result<Piece, ProtocolError> {
+        self.hash.update(bytes);
         let mut rest = std::mem::take(&mut self.rest);
-        rest.extend_from_slice(&data.bytes);
+        rest.extend_from_slice(bytes);
         let mut reader = Reader::new(&rest);
         let mut entities = Vec::new();
         while !reader.rest.is_empty() {
@@ -235,7 +327,7 @@ impl Receiver {
         rest.drain(..taken);
         self.rest = rest;
         self.unprocessed += taken as u64;
-        Ok(Piece { entities, bytes: taken as u64 })
+        Ok(Piece::Entities(entities, taken as u64))
     }
 
     fn counted(&mut self, entity: Entity) -> Entity {
@@ -245,6 +337,14 @@ impl Receiver {
     }
 
     pub(crate) fn end(&self, end: FullEnd) -> Result<(), ProtocolError> {
+        if self.begin.is_blob() {
+            // Its digest, and what is in it, are checked when it is unpacked.
+            return match (self.offset == self.begin.bytes, end.digest == self.begin.transfer) {
+                (false, _) => Err(ProtocolError::FullTruncated { expected: self.begin.bytes, got: self.offset }),
+                (true, false) => Err(ProtocolError::FullDigest),
+                (true, true) => Ok(()),
+            };
+        }
         if end.bytes != self.offset || !self.rest.is_empty() {
             return Err(ProtocolError::FullTruncated { expected: end.bytes, got: self.offset });
         }

@@ -4,7 +4,7 @@ use crate::error::ProtocolError;
 use crate::limits::{
     CODECS_MAX, HOSTNAME_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, PLUGINS_MAX, VERSION_BYTES_MAX,
 };
-use crate::message::{Type, bound, open_byte};
+use crate::message::{Type, bound, open_byte, put, take, take_some};
 use model::Id;
 use postcard::fixint::le;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,16 @@ pub struct Have {
     pub count: u64,
 }
 
+/// The beginning of a blob that a node holds from an earlier connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Which blob.
+    #[serde(with = "le")]
+    pub transfer: u64,
+    /// How many bytes of it are there.
+    pub offset: u64,
+}
+
 /// First message of a data plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -73,6 +83,9 @@ pub struct Hello {
     pub heartbeat_s: u32,
     /// The state of its store and more, as bits: see [`Hello::STORE_NOT_DURABLE`] and its neighbours.
     pub status: u32,
+    /// A full sync that was cut off and can go on. Missing from early peers.
+    #[serde(skip)]
+    pub partial: Option<Partial>,
 }
 
 impl Hello {
@@ -82,6 +95,24 @@ impl Hello {
     pub const STORE_DAMAGED: u32 = 2;
     /// In `status`: what it serves comes from a declarative file.
     pub const FROM_FILE: u32 = 4;
+
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (hello, later): (Self, _) = take_some(Type::Hello, payload)?;
+        let partial = if later.is_empty() { None } else { take(Type::Hello, later)? };
+        Ok(Self { partial, ..hello })
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = put(self);
+        out.extend(put(&self.partial));
+        out
+    }
+
+    /// Whether this node decodes streams of that codec.
+    #[must_use]
+    pub fn takes(&self, codec: u8) -> bool {
+        self.codecs.contains(&codec)
+    }
 
     /// The version of a plugin that this node has, if it has it.
     #[must_use]

@@ -21,8 +21,8 @@ mod read;
 
 pub use delta::{Delta, Encoded, Entity, Op};
 pub use error::ProtocolError;
-pub use full::Cursor;
-pub use message::{Bye, ByeReason, Hello, KindVersion, Nack, NackCode, PluginVersion, Welcome};
+pub use full::{Blob, Cursor, Offer};
+pub use message::{Bye, ByeReason, Hello, KindVersion, Nack, NackCode, Partial, PluginVersion, Welcome};
 
 /// The ALPN name of this protocol on the cluster port.
 pub const ALPN: &[u8] = b"edge-sync/1";

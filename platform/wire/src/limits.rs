@@ -25,6 +25,18 @@ pub const FULL_CHUNK_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 8 - 10;
 /// How many bytes of a full sync may be on their way or unprocessed, unless the data plane says otherwise.
 pub const FULL_WINDOW_BYTES: u64 = 256 * 1024;
 
+/// The most bytes of a full sync's blob, as it travels.
+pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The most bytes of a full sync's entities, encoded and not compressed.
+pub const PLAIN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// The most bytes that a blob's decoder may be asked to look back, which is what it costs in memory.
+pub const BLOB_WINDOW_LOG_MAX: u32 = 20;
+
+/// How many bytes of a blob may be on their way: what a cut may waste. 64 KiB, less what frames and TLS records add.
+pub const BLOB_GRANT_BYTES: u64 = 60 * 1024;
+
 /// The most bytes of a host name in HELLO.
 pub const HOSTNAME_BYTES_MAX: usize = 255;
 

@@ -11,7 +11,7 @@ use model::Id;
 use postcard::fixint::le;
 use serde::{Deserialize, Serialize};
 
-pub use crate::greeting::{Have, Hello, KindVersion, Mode, PluginVersion, RefuseReason, Welcome};
+pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
 
 /// The type byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,12 @@ impl Type {
     }
 }
 
-/// The only codec so far: the bytes as they are.
+/// The bytes as they are.
 pub const CODEC_RAW: u8 = 0;
+
+/// One zstd frame (RFC 8878) without a dictionary, with a window of at most 2^20 bytes
+/// ([`crate::limits::BLOB_WINDOW_LOG_MAX`]). For the stream of a full sync as a whole, nothing smaller.
+pub const CODEC_ZSTD: u8 = 2;
 
 /// A byte on the wire of which later versions may know more values than this one.
 macro_rules! open_byte {
@@ -179,6 +183,32 @@ pub struct FullBegin {
     pub count: u64,
     /// The codec of the stream as a whole.
     pub codec: u8,
+    /// How many bytes the entities are before the codec; 0 when that is not known. Missing from early peers.
+    #[serde(skip)]
+    pub plain: u64,
+    /// How many bytes the stream has; 0 when that is not known. Missing from early peers.
+    #[serde(skip)]
+    pub bytes: u64,
+}
+
+impl FullBegin {
+    /// Whether the stream is a blob: compressed as a whole, of known length, named by its digest.
+    #[must_use]
+    pub fn is_blob(&self) -> bool {
+        self.codec == CODEC_ZSTD
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (begin, later): (Self, _) = take_some(Type::FullBegin, payload)?;
+        let (plain, bytes) = if later.is_empty() { (0, 0) } else { take(Type::FullBegin, later)? };
+        Ok(Self { plain, bytes, ..begin })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = put(self);
+        out.extend(put(&(self.plain, self.bytes)));
+        out
+    }
 }
 
 /// A grant: the node has all bytes below `offset` and takes those below `until`.
@@ -296,7 +326,7 @@ impl Message {
         }
         let payload = frame.payload;
         let message = match kind {
-            Type::Hello => Self::Hello(take(kind, &payload)?),
+            Type::Hello => Self::Hello(Hello::decode(&payload)?),
             Type::Welcome => Self::Welcome(take(kind, &payload)?),
             Type::Delta => Self::Delta(payload, frame.more),
             Type::Ack => Self::Ack(Ack::decode(&payload)?),
@@ -304,7 +334,7 @@ impl Message {
             Type::Ping => Self::Ping,
             Type::Pong => Self::Pong(take(kind, &payload)?),
             Type::Want => Self::Want(take(kind, &payload)?),
-            Type::FullBegin => Self::FullBegin(take(kind, &payload)?),
+            Type::FullBegin => Self::FullBegin(FullBegin::decode(&payload)?),
             Type::FullGet => Self::FullGet(take(kind, &payload)?),
             Type::FullData => Self::FullData(FullData::decode(payload)?),
             Type::FullEnd => Self::FullEnd(take(kind, &payload)?),
@@ -337,7 +367,7 @@ impl Message {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let payload = match self {
-            Self::Hello(hello) => put(hello),
+            Self::Hello(hello) => hello.encode(),
             Self::Welcome(welcome) => put(welcome),
             Self::Delta(payload, _) => payload.to_vec(),
             Self::Ack(ack) => ack.encode(),
@@ -345,7 +375,7 @@ impl Message {
             Self::Ping => Vec::new(),
             Self::Pong(pong) => put(pong),
             Self::Want(want) => put(want),
-            Self::FullBegin(begin) => put(begin),
+            Self::FullBegin(begin) => begin.encode(),
             Self::FullGet(get) => put(get),
             Self::FullData(data) => data.encode(),
             Self::FullEnd(end) => put(end),
@@ -377,14 +407,20 @@ pub(crate) fn bound(field: &'static str, length: usize, max: usize) -> Result<()
     if length > max { Err(ProtocolError::FieldTooLong { field }) } else { Ok(()) }
 }
 
-fn take<'a, T: Deserialize<'a>>(message: Type, payload: &'a [u8]) -> Result<T, ProtocolError> {
-    postcard::take_from_bytes(payload)
-        .map(|(value, _later_fields)| value)
-        .map_err(|_| ProtocolError::Malformed { message })
+pub(crate) fn take<'a, T: Deserialize<'a>>(message: Type, payload: &'a [u8]) -> Result<T, ProtocolError> {
+    take_some(message, payload).map(|(value, _later_fields)| value)
+}
+
+/// A value, and the bytes of fields that were appended after it.
+pub(crate) fn take_some<'a, T: Deserialize<'a>>(
+    message: Type,
+    payload: &'a [u8],
+) -> Result<(T, &'a [u8]), ProtocolError> {
+    postcard::take_from_bytes(payload).map_err(|_| ProtocolError::Malformed { message })
 }
 
 /// Serialising these plain structs into memory has no way to fail.
-fn put<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn put<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 

@@ -29,6 +29,12 @@ fn golden(message: &Message, expected: &str) {
     assert!(rest.is_empty());
 }
 
+/// What these bytes, with no more of them, are.
+fn read(bytes: &str) -> Message {
+    let frame = Decoder::new().next(&mut unhex(bytes).as_slice()).unwrap().unwrap();
+    Message::decode(frame).unwrap().unwrap()
+}
+
 fn hello() -> Hello {
     Hello {
         proto_min: 1,
@@ -47,6 +53,7 @@ fn hello() -> Hello {
         codecs: vec![0],
         heartbeat_s: 300,
         status: 1,
+        partial: None,
     }
 }
 
@@ -54,10 +61,27 @@ fn hello() -> Hello {
 fn hello_is_as_documented() {
     golden(
         &Message::Hello(hello()),
-        "58 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+        "59 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
-         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01",
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01 00",
     );
+    let partial = Some(Partial { transfer: 0x0102_0304_0506_0708, offset: 300 });
+    golden(
+        &Message::Hello(Hello { codecs: vec![0, 2], partial, ..hello() }),
+        "64 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+         02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 02 00 02 ac02 01 01 0807060504030201 ac02",
+    );
+}
+
+#[test]
+fn the_first_release_said_less_and_is_understood() {
+    let first = "58 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+         02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01";
+    assert_eq!(read(first), Message::Hello(hello()));
+    let begin = FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 };
+    assert_eq!(read("15 09 0100000000000000 ac02 0200000000000000 03 00"), Message::FullBegin(begin));
 }
 
 #[test]
@@ -130,8 +154,20 @@ fn nack_is_as_documented() {
 #[test]
 fn full_sync_messages_are_as_documented() {
     golden(
-        &Message::FullBegin(FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0 }),
-        "15 09 0100000000000000 ac02 0200000000000000 03 00",
+        &Message::FullBegin(FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 }),
+        "17 09 0100000000000000 ac02 0200000000000000 03 00 00 00",
+    );
+    golden(
+        &Message::FullBegin(FullBegin {
+            transfer: 1,
+            version: 300,
+            root: 2,
+            count: 3,
+            codec: 2,
+            plain: 301,
+            bytes: 127,
+        }),
+        "18 09 0100000000000000 ac02 0200000000000000 03 02 ad02 7f",
     );
     golden(&Message::FullGet(FullGet { transfer: 1, offset: 0, until: 300 }), "0c 0a 0100000000000000 00 ac02");
     golden(

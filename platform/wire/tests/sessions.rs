@@ -9,7 +9,8 @@ use std::sync::Arc;
 use wire::compat::SyncStatus;
 use wire::cp::Source;
 use wire::delta::Op;
-use wire::limits::{ANSWER_MS_MAX, DELTA_BYTES_MAX, FULL_CHUNK_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX};
+use wire::full::{BlobError, Unpack, blob};
+use wire::limits::{ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX};
 use wire::message::*;
 use wire::{Delta, Encoded, cp, dp};
 
@@ -24,6 +25,8 @@ struct Pair {
     staged: Vec<Delta>,
     full: Option<FullBegin>,
     entities: usize,
+    blob: Vec<u8>,
+    blob_of: Option<u64>,
     welcome: Option<Welcome>,
     report: Option<cp::Report>,
     closed: (Option<dp::Closed>, Option<cp::Closed>),
@@ -54,6 +57,8 @@ impl Pair {
             staged: Vec::new(),
             full: None,
             entities: 0,
+            blob: Vec::new(),
+            blob_of: None,
             welcome: None,
             report: None,
             closed: (None, None),
@@ -62,6 +67,16 @@ impl Pair {
         let actions = pair.dp.connected(have, 0, 0);
         pair.dp_actions(actions);
         pair
+    }
+
+    /// What FULL_BEGIN said.
+    fn offered(&self) -> FullBegin {
+        let sent: Vec<_> = self.down.iter().map(|bytes| cp::Action::Send(bytes.clone().into())).collect();
+        let begin = decoded(&sent).into_iter().find_map(|message| match message {
+            Message::FullBegin(begin) => Some(begin),
+            _ => None,
+        });
+        begin.expect("a full sync was offered")
     }
 
     /// A node that has all of `version`.
@@ -81,13 +96,35 @@ impl Pair {
                 dp::Action::Welcomed(welcome) => self.welcome = Some(welcome),
                 dp::Action::Head(_) => {}
                 dp::Action::Stage(delta) => self.staged.push(delta),
+                dp::Action::FullBegin { begin, .. } if begin.is_blob() => {
+                    if self.blob_of.replace(begin.transfer) != Some(begin.transfer) {
+                        self.blob.clear();
+                    }
+                    let actions = self.dp.full_open(self.blob.len() as u64, self.now);
+                    self.dp_actions(actions);
+                }
                 dp::Action::FullBegin { .. } => {}
+                dp::Action::FullBytes { offset, bytes } => {
+                    assert_eq!(offset, self.blob.len() as u64);
+                    self.blob.extend_from_slice(&bytes);
+                    let actions = self.dp.full_processed(bytes.len() as u64, self.now);
+                    self.dp_actions(actions);
+                }
                 dp::Action::FullChunk { entities, bytes } => {
                     self.entities += entities.len();
                     let actions = self.dp.full_processed(bytes, self.now);
                     self.dp_actions(actions);
                 }
-                dp::Action::FullComplete { begin, .. } => self.full = Some(begin),
+                dp::Action::FullComplete { begin, .. } => {
+                    if begin.is_blob() {
+                        assert_eq!(blob::digest(&self.blob[..]).unwrap(), begin.transfer);
+                        let mut unpack = Unpack::new(begin, &self.blob[..]).unwrap();
+                        while unpack.next().unwrap().is_some() {
+                            self.entities += 1;
+                        }
+                    }
+                    self.full = Some(begin);
+                }
                 dp::Action::Close(closed) => self.closed.0 = Some(closed),
             }
         }
@@ -587,17 +624,25 @@ fn a_new_epoch_ends_the_session_so_that_the_node_greets_again() {
 #[test]
 fn a_full_sync_goes_on_where_an_earlier_connection_ended() {
     let db = db(200);
-    let hello = Pair::new(db.clone(), Have::default()).up[0].clone();
+    for codecs in [vec![CODEC_RAW], vec![CODEC_RAW, CODEC_ZSTD]] {
+        let identity = dp::Identity { codecs, ..identity() };
+        let pair = Pair::with(db.clone(), Have::default(), identity, cp::Config::new(Id(2), "0.1.0".into()));
+        goes_on(&db, &pair.up[0]);
+    }
+}
+
+/// Whether what is sent from some offset on is the rest of what is sent from 0 on.
+fn goes_on(db: &Db, hello: &[u8]) {
     let stream = |start: u64| {
         let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
-        session.received(&hello, 0, &db);
-        let mut sent = session.admit(&db);
+        session.received(hello, 0, db);
+        let mut sent = session.admit(db);
         let begin = decoded(&sent).into_iter().find_map(|message| match message {
             Message::FullBegin(begin) => Some(begin),
             _ => None,
         });
         let get = FullGet { transfer: begin.unwrap().transfer, offset: start, until: u64::MAX };
-        sent = session.received(&Message::FullGet(get).encode(), 0, &db);
+        sent = session.received(&Message::FullGet(get).encode(), 0, db);
         loop {
             let more = session.drained();
             if more.is_empty() {
@@ -613,10 +658,75 @@ fn a_full_sync_goes_on_where_an_earlier_connection_ended() {
         });
         pieces.flatten().collect::<Vec<u8>>()
     };
-    let (whole, rest) = (stream(0), stream(50_001));
-    assert!(bytes(&whole).len() > 4 * FULL_CHUNK_BYTES_MAX);
-    assert_eq!(bytes(&whole)[50_001..], bytes(&rest));
+    let whole = stream(0);
+    let start = bytes(&whole).len() / 2 + 1;
+    assert!(start > 1);
+    let rest = stream(start as u64);
+    assert_eq!(bytes(&whole)[start..], bytes(&rest));
     assert_eq!(whole.last(), rest.last(), "the digest is that of the whole stream");
+}
+
+#[test]
+fn a_node_that_has_half_of_a_blob_is_offered_that_one_although_there_are_newer_versions() {
+    let mut pair = Pair::new(db(200), Have::default());
+    pair.drain();
+    let (begin, whole) = (pair.full.unwrap(), std::mem::take(&mut pair.blob));
+    pair.db.commit(&[((Kind::Service, Id(7)), Some(b"later".to_vec()))]);
+    for _ in 0..10 {
+        pair.db.commit(&[]);
+    }
+
+    let mut back = Pair::new(pair.db.clone(), Have::default());
+    assert_ne!(back.offered().transfer, begin.transfer, "too old for a node that has nothing of it");
+    back.blob = whole[..whole.len() / 2].to_vec();
+    back.blob_of = Some(begin.transfer);
+    let offset = back.blob.len() as u64;
+    back.dp.holds(Some(Partial { transfer: begin.transfer, offset }));
+    back.cp = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
+    let actions = back.dp.connected(Have::default(), 0, 0);
+    back.dp_actions(actions);
+    back.drain();
+    assert_eq!((back.full, &back.blob, back.entities), (Some(begin), &whole, 200));
+    back.apply(begin.version);
+    assert_eq!((back.staged[0].from, back.staged[0].to), (begin.version, pair.db.head()));
+}
+
+#[test]
+fn a_blob_that_is_not_what_it_says_is_never_unpacked_to_its_end() {
+    let mut pair = Pair::new(db(50), Have::default());
+    pair.drain();
+    let (begin, whole) = (pair.full.unwrap(), pair.blob);
+    let unpack = |begin: FullBegin, bytes: &[u8]| {
+        let mut unpack = Unpack::new(begin, bytes)?;
+        while unpack.next()?.is_some() {}
+        Ok::<(), BlobError>(())
+    };
+    assert_eq!(unpack(begin, &whole), Ok(()));
+    for wrong in [
+        FullBegin { count: begin.count - 1, ..begin },
+        FullBegin { count: begin.count + 1, ..begin },
+        FullBegin { root: begin.root ^ 1, ..begin },
+        FullBegin { plain: begin.plain - 1, ..begin },
+        FullBegin { plain: begin.plain + 1, ..begin },
+    ] {
+        assert_eq!(unpack(wrong, &whole), Err(BlobError::Content));
+    }
+    let mut wide = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    wide.window_log(BLOB_WINDOW_LOG_MAX + 1).unwrap();
+    std::io::Write::write_all(&mut wide, &vec![1; 4 << 20]).unwrap();
+    let wide = wide.finish().unwrap();
+    assert!(matches!(unpack(begin, &wide), Err(BlobError::Codec(_))));
+    // A bomb: a thousand times as much as was announced.
+    let bomb = zstd::bulk::compress(&vec![0; 30_000_000], 1).unwrap();
+    assert!(unpack(begin, &bomb).is_err());
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert_ne!(blob::digest(&flipped[..]).unwrap(), begin.transfer);
+        // Not what it was, or an error; in no case a panic.
+        let _ = unpack(begin, &flipped);
+        assert!(unpack(begin, &whole[..at]).is_err());
+    }
 }
 
 fn decoded(actions: &[cp::Action]) -> Vec<Message> {

@@ -3,7 +3,7 @@
 use crate::compat::{InUse, SyncStatus};
 use crate::delta::Encoded;
 use crate::error::ProtocolError;
-use crate::full::Cursor;
+use crate::full::{Cursor, Offer, Wanted};
 use crate::message::{Bye, Hello, Mode, Nack, RefuseReason};
 use bytes::Bytes;
 use model::{Id, Record};
@@ -28,6 +28,10 @@ pub trait Source {
     fn record(&self, kind: u8, id: Id) -> Option<Record>;
     /// Everything at head.
     fn full(&self) -> Box<dyn Cursor>;
+    /// Everything, compressed, at head or at a version before it from which a step to head can be sent.
+    fn blob(&self, _wanted: Wanted) -> Offer {
+        Offer::Entities
+    }
 }
 
 /// What is the same for all sessions of a control plane.

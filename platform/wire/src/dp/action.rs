@@ -3,7 +3,9 @@
 use crate::delta::{Delta, Entity};
 use crate::error::ProtocolError;
 use crate::limits::{FULL_WINDOW_BYTES, HEARTBEAT_S};
-use crate::message::{Bye, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason, Welcome};
+use crate::message::{
+    Bye, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason, Welcome,
+};
 use bytes::Bytes;
 use model::Id;
 
@@ -28,6 +30,8 @@ pub struct Identity {
     pub heartbeat_s: u32,
     /// How many bytes of a full sync may be on their way or unprocessed. See [`FULL_WINDOW_BYTES`].
     pub full_window: u64,
+    /// The codecs that the caller can do something with.
+    pub codecs: Vec<u8>,
 }
 
 impl Identity {
@@ -44,6 +48,7 @@ impl Identity {
             incremental: true,
             heartbeat_s: HEARTBEAT_S,
             full_window: FULL_WINDOW_BYTES,
+            codecs: vec![CODEC_RAW, CODEC_ZSTD],
         }
     }
 }
@@ -60,7 +65,8 @@ pub enum Action {
     /// A complete step: check, compile, commit, publish; then [`super::Session::durable`] and [`super::Session::applied`], or
     /// [`super::Session::rejected`].
     Stage(Delta),
-    /// A full sync starts: open the other generation. What serves goes on serving.
+    /// A full sync starts. If it is a blob: find what is held of it, and say so with [`super::Session::full_open`]. If not:
+    /// open the other generation. What serves goes on serving.
     FullBegin {
         /// The epoch of what comes.
         epoch: u64,
@@ -74,7 +80,15 @@ pub enum Action {
         /// Stream bytes that these entities were.
         bytes: u64,
     },
-    /// All of it came; digest, count and root are right. Check, compile, switch, publish; then [`super::Session::durable`] and
+    /// Bytes of a blob: keep them, then [`super::Session::full_processed`] with their number.
+    FullBytes {
+        /// Where they belong.
+        offset: u64,
+        /// They follow those before without a gap.
+        bytes: Bytes,
+    },
+    /// All of it came. A blob is to be unpacked now ([`crate::full::blob::digest`], [`crate::full::Unpack`]); if it cannot be:
+    /// [`super::Session::full_damaged`]. Of anything else digest, count and root are right. Check, compile, switch, publish; then [`super::Session::durable`] and
     /// [`super::Session::applied`], or [`super::Session::rejected`].
     FullComplete {
         /// The epoch that the node is in once this is applied.

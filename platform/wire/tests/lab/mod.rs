@@ -3,13 +3,16 @@
 #![allow(dead_code)]
 
 use model::{Id, Kind, Record};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::Source;
 use wire::delta::{Builder, Encoded};
+use wire::full::Wanted;
+use wire::limits::BLOB_WINDOW_LOG_MAX;
 use wire::message::{CODEC_RAW, Have, Hello, KindVersion, Message};
-use wire::{Cursor, cp};
+use wire::{Blob, Cursor, Offer, cp};
 
 pub(crate) const EPOCH: u64 = 77;
 
@@ -61,11 +64,20 @@ pub(crate) struct Db {
     /// Which keys each version changed.
     pub(crate) touched: Vec<Vec<Key>>,
     pub(crate) in_use: InUse,
+    /// Blobs that were made, by version: as a control plane's, they are not made for each head.
+    pub(crate) blobs: RefCell<BTreeMap<u64, Blob>>,
 }
 
 impl Db {
     pub(crate) fn new(epoch: u64) -> Self {
-        Self { epoch, floor: 0, states: vec![Arc::default()], touched: vec![Vec::new()], in_use: InUse::default() }
+        Self {
+            epoch,
+            floor: 0,
+            states: vec![Arc::default()],
+            touched: vec![Vec::new()],
+            in_use: InUse::default(),
+            blobs: RefCell::default(),
+        }
     }
 
     pub(crate) fn at(&self, version: u64) -> Option<&Arc<State>> {
@@ -131,6 +143,22 @@ impl Source for Db {
         let state = Arc::clone(self.state());
         Box::new(Whole { version: self.head(), root: self.root(), state, after: None })
     }
+    fn blob(&self, wanted: Wanted) -> Offer {
+        let mut blobs = self.blobs.borrow_mut();
+        let usable = |version: &u64| (wanted.oldest.max(self.floor)..=self.head()).contains(version);
+        let held = blobs.iter().find(|(version, blob)| usable(version) && Some(blob.begin().transfer) == wanted.held);
+        // Not too old: two versions back.
+        let recent = blobs.iter().rfind(|(version, _)| usable(version) && **version + 2 >= self.head());
+        if let Some((_, blob)) = held.or(recent) {
+            return Offer::Blob(blob.clone());
+        }
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(BLOB_WINDOW_LOG_MAX).unwrap();
+        let written = wire::full::blob::write(&mut *self.full(), &mut encoder).unwrap();
+        let blob = Blob::new(written, encoder.finish().unwrap().into()).unwrap();
+        blobs.insert(self.head(), blob.clone());
+        Offer::Blob(blob)
+    }
 }
 
 struct Whole {
@@ -187,6 +215,7 @@ pub(crate) fn hello_bytes() -> Vec<u8> {
         codecs: vec![CODEC_RAW],
         heartbeat_s: 300,
         status: 0,
+        partial: None,
     };
     Message::Hello(hello).encode().to_vec()
 }

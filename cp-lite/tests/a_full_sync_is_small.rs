@@ -1,0 +1,50 @@
+//! A full sync of 30,000 entities is no larger than `zstd -19` makes the same configuration as declarative JSON.
+
+use cp_lite::changelog::View;
+use cp_lite::sync::compress;
+use model::declarative::{self, Format};
+use model::schema::CheckCx;
+use model::{Catalog, Change, Id};
+use std::sync::Arc;
+use std::time::Instant;
+use tests::generate::{Config, Shape};
+use wire::full::{Unpack, blob};
+
+/// How many times as large it may be.
+const RATIO_MAX: f64 = 1.1;
+
+#[test]
+fn a_full_sync_of_30_000_entities_is_about_as_small_as_its_json_can_be() {
+    let config = Config { shape: Shape::of(30_000), seed: 1, origin: ([127, 0, 0, 1], 9000).into() };
+    let json = config.declarative().to_string();
+    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
+    let declared = declarative::read(&json, Some(Format::Json), &cx).expect("the generator writes what is right");
+    let changes: Vec<Change> = declared.to_records(1).into_iter().map(Change::Put).collect();
+    let mut view = View::empty(1);
+    view.catalog = Catalog::keeping_bodies().apply(&changes).expect("references resolve");
+    view.version = 1;
+
+    let started = Instant::now();
+    let made = compress(&Arc::new(view)).expect("there is memory").expect("it is not too large");
+    let taken = started.elapsed();
+    let judge = zstd::bulk::compress(json.as_bytes(), 19).expect("there is memory").len();
+    let begin = made.begin();
+    let ratio = begin.bytes as f64 / judge as f64;
+    println!(
+        "full sync of {} entities: {} bytes plain, {} as a blob in {taken:.2?}; JSON {}, {judge} after zstd -19: {ratio:.3}",
+        begin.count,
+        begin.plain,
+        begin.bytes,
+        json.len(),
+    );
+    assert!(ratio <= RATIO_MAX, "{ratio:.3}");
+
+    assert_eq!(blob::digest(&made.bytes()[..]).unwrap(), begin.transfer);
+    let mut entities = Unpack::new(begin, &made.bytes()[..]).expect("a blob");
+    let mut count = 0;
+    while let Some(entity) = entities.next().expect("what was packed") {
+        assert!(changes.len() > count && entity.version == 1);
+        count += 1;
+    }
+    assert_eq!(count, changes.len());
+}
