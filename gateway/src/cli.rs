@@ -72,6 +72,7 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
 }
 
 fn run(typed: &Typed) -> Result<String, ExitError> {
+    os::malloc::give_back();
     app::run(config(typed)?).map(|()| String::new())
 }
 

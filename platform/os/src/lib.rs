@@ -9,6 +9,7 @@ pub mod exit;
 pub mod file;
 pub mod host;
 pub mod log;
+pub mod malloc;
 pub mod node_id;
 pub mod notify;
 pub mod process;
