@@ -37,9 +37,8 @@ pub fn run(config: Config) -> Result<(), ExitError> {
         .map_err(|error| ExitError::from_io(format!("prefix: {}", config.prefix.display()), &error))?;
     let node = os::node_id::load_or_create(&config.prefix)
         .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
-    let dir = config.prefix.join("store");
-    let options = store::Options { encryption: config.encryption.clone(), ..store::Options::default() };
-    let (local, rows) = Local::open(&dir, options).map_err(|error| unopened(&error))?;
+    let opened = Local::open(&config.store_dir(), config.store_options());
+    let (local, rows) = opened.map_err(|error| unopened(&error))?;
     let changelog: Arc<dyn Changelog> = Arc::new(local);
     let fleet = Arc::new(Fleet::new(config.purge_delay_s));
     fleet.restore(rows);
@@ -192,7 +191,8 @@ fn runtime(name: &str) -> Result<Runtime, ExitError> {
         .map_err(|error| ExitError::from_io(format!("{name} runtime"), &error))
 }
 
-fn unopened(error: &changelog::OpenError) -> ExitError {
+/// The error of a store that cannot be opened, with the exit code that fits.
+pub(crate) fn unopened(error: &changelog::OpenError) -> ExitError {
     let exit = match error {
         changelog::OpenError::Store(store::OpenError::Permission(_)) => Exit::Permission,
         changelog::OpenError::Store(store::OpenError::Locked(_)) => Exit::Unavailable,

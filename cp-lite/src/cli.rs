@@ -4,7 +4,7 @@
 use crate::app;
 use crate::commands::config::{self as declarative, ADMIN_URL_DEFAULT, Apply, Convert, Diff, Dump};
 use crate::commands::hybrid::GenCert;
-use crate::commands::{node, quickstart};
+use crate::commands::{backup, node, quickstart};
 use crate::config::Config;
 use crate::config::keys::KEYS;
 use model::declarative::Format;
@@ -97,6 +97,20 @@ pub static PROGRAM: Program = Program {
             &[ADMIN_URL, FORMAT, FLAT, TERSE],
             "Write the whole configuration as a declarative file.",
         ),
+        with_operands(
+            "backup",
+            "FILE",
+            (1, 1),
+            &[],
+            "Write the whole configuration to a file, while the control plane is stopped. It is not encrypted.",
+        ),
+        with_operands(
+            "restore",
+            "FILE",
+            (1, 1),
+            &[],
+            "Make a new database of a backup, where there is none. Data planes take it as a new epoch.",
+        ),
         command("node list", &[ADMIN_URL, JSON], "Tell which data planes there are, and what they serve."),
         with_operands(
             "node show",
@@ -150,6 +164,8 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
         "node show" => {
             node::show(&admin_url(typed), typed.operands.first().map_or("", String::as_str), typed.has(JSON.long))
         }
+        "backup" => backup::backup(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
+        "restore" => backup::restore(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
         "quickstart" => quickstart::run(typed.operands.first().map(Path::new), typed.has(ONCE.long)),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
         _ => declarative_file(typed).map(|()| String::new()),
@@ -179,8 +195,12 @@ fn declarative_file(typed: &Typed) -> Result<(), ExitError> {
 }
 
 fn run(typed: &Typed) -> Result<String, ExitError> {
+    app::run(config(typed)?).map(|()| String::new())
+}
+
+fn config(typed: &Typed) -> Result<Config, ExitError> {
     let (settings, config) = read(typed);
-    app::run(accepted(&settings, config)?).map(|()| String::new())
+    accepted(&settings, config)
 }
 
 fn check(typed: &Typed) -> Result<String, ExitError> {

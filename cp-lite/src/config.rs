@@ -61,6 +61,18 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Where the database is.
+    pub fn store_dir(&self) -> PathBuf {
+        self.prefix.join("store")
+    }
+
+    /// How it is to be opened.
+    pub fn store_options(&self) -> store::Options {
+        store::Options { encryption: self.encryption.clone(), ..store::Options::default() }
+    }
+}
+
 fn identity(settings: &mut Settings) -> Option<ClusterIdentity> {
     let material = |text: &str| Material::load(text).map_err(|error| error.to_string());
     let cert = settings.parsed("cluster_cert", material);

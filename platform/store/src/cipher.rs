@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_under_its_own_name_only_and_no_flipped_bit_passes() {
-        let (one, other) = ([1; 16], [2; 16]).into();
+        let (one, other) = ([1; 16], [2; 16]);
         let key = |id| Key { table: 0, kind: 1, id };
         for mode in [Mode::Aes256Gcm, Mode::Chacha20Poly1305] {
             let cipher = Cipher::new(&encryption(mode, b"secret")).unwrap().unwrap();
