@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use wire::cp::{Action, Closed, Report, Session};
-use wire::message::RefuseReason;
+use wire::message::{Mode, RefuseReason};
 use wire::{ByeReason, Hello};
 
 /// The longest that a write may be stuck before the node counts as gone.
@@ -223,6 +223,15 @@ fn show(node: &mut Node, report: &Report) {
         wire::compat::SyncStatus::FilterSetIncompatible => SyncStatus::FilterSetIncompatible,
     };
     let known = node.last_error.as_ref().map(|error| error.version);
+    if report.mode == Mode::Behind {
+        // Nothing is sent to it, so that its row must not look as if all were well.
+        let message = format!(
+            "the node is ahead, at version {}: nothing is sent until this control plane has passed it",
+            report.applied
+        );
+        node.last_error = Some(Refusal { version: report.applied, kind: None, id: None, message, at: now() });
+        return;
+    }
     match &report.nack {
         None => node.last_error = None,
         Some(nack) if known == Some(nack.version) => {}

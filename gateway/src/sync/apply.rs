@@ -9,10 +9,15 @@ use crate::state::{self, Meta, Source};
 use model::{Change, Id, Record};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use store::{CommitError, Key, Thread, ThreadReplacement};
 
 /// The most bytes that wait for a disk that takes nothing; beyond, the store is filled anew by a full sync.
 pub const BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The pause before a store in trouble is tried again.
+pub const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// What that pause grows to where every try costs the making of a new generation.
+pub const RETRY_LONGEST: Duration = Duration::from_secs(600);
 /// Records of a full sync that go to the store's thread in one message.
 const BATCH_RECORDS: usize = 64;
 
@@ -23,7 +28,18 @@ pub struct Applier {
     /// The version that a restart would come back with.
     durable: (u64, u64),
     backlog: Backlog,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
+}
+
+/// The store does not take what is served.
+struct Trouble {
+    /// What it said.
+    why: String,
+    /// When it is tried again, and how long after that if it fails once more.
+    retry_at: Instant,
+    pause: Duration,
+    /// It takes new content again, while only a whole one makes it right: a full sync is wanted.
+    healed: bool,
 }
 
 /// Changes that are served and not yet stored, the latest of each key.
@@ -84,13 +100,19 @@ impl Applier {
     /// What keeps the served version from being durable, in words; none when nothing does.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.trouble.as_ref().map(|trouble| trouble.why.as_str())
     }
 
-    /// Whether only a full sync can make the store right again.
+    /// When to call [`Applier::retry`]; never while all is well.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.trouble.as_ref().filter(|trouble| !trouble.healed).map(|trouble| trouble.retry_at)
+    }
+
+    /// Whether a full sync is wanted: too much was missed, and the store takes content again.
     #[must_use]
     pub fn needs_full(&self) -> bool {
-        self.backlog.overflowed
+        self.trouble.as_ref().is_some_and(|trouble| trouble.healed)
     }
 
     /// Applies a complete delta.
@@ -105,12 +127,35 @@ impl Applier {
         Ok(())
     }
 
-    /// Tries again to make durable what is served. Call it from time to time while there is [`Applier::trouble`].
+    /// Tries again to make durable what is served. Where the backlog holds all that was missed, that is a commit; where it
+    /// overflowed, it is a look whether a new generation could be begun at all, so that no full sync is asked for in vain.
     pub async fn retry(&mut self) {
-        if self.trouble.is_some() && !self.backlog.overflowed {
-            let snapshot = self.live.snapshot();
-            self.keep(&snapshot, &[]).await;
+        if self.trouble.is_none() {
+            return;
         }
+        if !self.backlog.overflowed {
+            let snapshot = self.live.snapshot();
+            return self.keep(&snapshot, &[]).await;
+        }
+        let Some(store) = &self.store else { return };
+        match store.replace().await {
+            Ok(stage) => {
+                // Nothing is in it yet; dropping it leaves the old content.
+                drop(stage);
+                tracing::info!("the store takes content again; a full sync makes it right");
+                self.trouble.iter_mut().for_each(|trouble| trouble.healed = true);
+            }
+            Err(error) => self.in_trouble(error.to_string()),
+        }
+    }
+
+    /// Notes what the store said, and when to try again.
+    fn in_trouble(&mut self, why: String) {
+        let pause = match &self.trouble {
+            Some(before) if self.backlog.overflowed => (before.pause * 2).min(RETRY_LONGEST),
+            _ => RETRY_FIRST,
+        };
+        self.trouble = Some(Trouble { why, retry_at: Instant::now() + pause, pause, healed: false });
     }
 
     /// Starts a full sync to `version`.
@@ -147,8 +192,8 @@ impl Applier {
             }
             Err(error) => {
                 tracing::error!(%error, "a full sync is served but not durable");
-                self.backlog.overflowed = true;
-                self.trouble = Some(error.to_string());
+                self.backlog = Backlog { overflowed: true, ..Backlog::default() };
+                self.in_trouble(error.to_string());
             }
         }
         self.live.publish(Arc::new(next));
@@ -176,7 +221,7 @@ impl Applier {
                     tracing::error!(%error, version = next.version, "a change is served but not durable");
                 }
                 self.backlog.overflowed |= matches!(error, CommitError::Corrupt(_) | CommitError::CommitTooLarge(_));
-                self.trouble = Some(error.to_string());
+                self.in_trouble(error.to_string());
             }
         }
     }

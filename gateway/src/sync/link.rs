@@ -28,8 +28,6 @@ pub const CONNECT_MAX: Duration = Duration::from_secs(15);
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// The longest that a write may be stuck.
 pub const WRITE_MAX: Duration = Duration::from_secs(60);
-/// How often a commit that failed is tried again.
-pub const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// How many entities of a full sync are unpacked before others on this thread have their turn.
 const ENTITIES_PER_TURN: usize = 64;
 /// How much is read at once.
@@ -128,7 +126,7 @@ impl<'a> Link<'a> {
                 return error;
             }
             let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
-            let retry = self.applier.trouble().is_some();
+            let retry = self.applier.retry_at();
             actions = tokio::select! {
                 read = self.stream.read(&mut bytes) => match read {
                     Ok(0) => return LinkError::Eof,
@@ -139,7 +137,7 @@ impl<'a> Link<'a> {
                     Err(error) => return lost(error),
                 },
                 () = wake(timer) => self.session.tick(self.now()),
-                () = tokio::time::sleep(RETRY_EVERY), if retry => self.retry().await,
+                () = wake(retry) => self.retry().await,
                 _ = stop.wait_for(|stop| *stop) => self.session.bye(ByeReason::Shutdown, "", self.now()),
             };
         }
@@ -316,6 +314,10 @@ impl<'a> Link<'a> {
         let durable = self.applier.durable(self.epoch);
         let trouble = self.applier.trouble().map(str::to_owned);
         self.reporter.update(|link| (link.durable, link.store_trouble) = (durable, trouble));
+        if self.applier.needs_full() {
+            // The next hello asks for it; what is served goes on being served meanwhile.
+            return self.session.bye(ByeReason::Shutdown, "the store needs a full sync", self.now());
+        }
         self.session.durable(durable, self.now())
     }
 
@@ -382,7 +384,7 @@ fn lost(error: io::Error) -> LinkError {
     }
 }
 
-async fn wake(at: Option<Instant>) {
+pub(super) async fn wake(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,

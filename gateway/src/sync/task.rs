@@ -81,10 +81,10 @@ fn report(reporter: &Reporter, address: &str, error: &LinkError) {
 async fn wait(pause: Duration, applier: &mut Applier, stop: &mut watch::Receiver<bool>) -> bool {
     let end = tokio::time::Instant::now() + pause;
     loop {
-        let retry = applier.trouble().is_some() && !applier.needs_full();
+        let retry = applier.retry_at();
         tokio::select! {
             () = tokio::time::sleep_until(end) => return false,
-            () = tokio::time::sleep(link::RETRY_EVERY), if retry => applier.retry().await,
+            () = link::wake(retry) => applier.retry().await,
             _ = stop.wait_for(|stop| *stop) => return true,
         }
     }
