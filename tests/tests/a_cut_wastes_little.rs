@@ -8,8 +8,10 @@ use tests::relay::Relay;
 use tests::wait;
 
 const CUTS: u64 = 12;
+/// How much comes between two cuts.
+const CUT_EVERY: u64 = 800_000;
 /// Bytes per second of the link.
-const RATE: u64 = 500_000;
+const RATE: u64 = 2_000_000;
 /// What one cut may waste, the next handshake and greeting included.
 const WASTE_MAX: u64 = 64 * 1024;
 
@@ -18,7 +20,7 @@ fn fetched(pair: &mut Pair, name: &str, cuts: u64) -> u64 {
     let link = Relay::to(pair.cp.address("cluster")).at_rate(RATE);
     let mut dp = follower(&pair.lab, name, &link).start();
     for cut in 1..=cuts {
-        wait::until("some more bytes", || (link.bytes().1 > cut * 100_000).then_some(()));
+        wait::until("some more bytes", || (link.bytes().1 > cut * CUT_EVERY).then_some(()));
         assert_eq!(dp.sync_status()["version"], json!(0), "nothing is applied by halves");
         link.cut();
     }

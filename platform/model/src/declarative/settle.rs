@@ -59,7 +59,13 @@ impl Settler<'_, '_, '_> {
         let body = (draft.kind.def().to_body)(&checked);
         let body = body.map_err(|error| self.complain(draft, "", &error.to_string())).ok()?;
         self.claim(place, draft, &body)?;
-        Some(Entity { kind: draft.kind, id: draft.id, made, body: body.into(), read_at: self.cx.now_ms.div_euclid(1000) })
+        Some(Entity {
+            kind: draft.kind,
+            id: draft.id,
+            made,
+            body: body.into(),
+            read_at: self.cx.now_ms.div_euclid(1000),
+        })
     }
 
     /// What the schema gets to check: the fields of the file, without what only files have, with what it implies.
