@@ -135,6 +135,13 @@ impl Setup {
         self
     }
 
+    /// Whether a setting leaves a port to the system.
+    fn is_ephemeral(&self, key: &str) -> bool {
+        self.settings.iter().any(|(name, value)| {
+            name == key && (value.contains(":0\"") || value.contains(":0,") || value.contains(":0 "))
+        })
+    }
+
     /// Where it keeps its state (`prefix`).
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -284,7 +291,8 @@ impl Daemon {
         tasks.filter_map(|task| run_time(task).split(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    /// Its settings with the addresses that it really got, so that a restart is found where it was.
+    /// Its settings with the addresses that it really got, so that a restart is found where it was. One that was started
+    /// on such settings is not asked again: it may be killed before it listens.
     #[must_use]
     pub fn resettled(&mut self) -> Setup {
         let mut setup = self.setup.clone();
@@ -293,9 +301,11 @@ impl Daemon {
             _ => &[("status", "status_listen")],
         };
         for (listener, key) in names {
-            setup = setup.with_text(key, self.address(listener));
+            if setup.is_ephemeral(key) {
+                setup = setup.with_text(key, self.address(listener));
+            }
         }
-        if setup.program == "edge-gateway" {
+        if setup.program == "edge-gateway" && setup.is_ephemeral("proxy_listen") {
             let (plain, ssl) = (self.address("proxy"), self.address("proxy_ssl"));
             setup = setup.with_text("proxy_listen", format!("{plain}, {ssl} ssl"));
         }
