@@ -18,10 +18,13 @@ pub(crate) const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-
 /// `X-Anonymous-Consumer`
 pub(crate) const ANONYMOUS_CONSUMER: HeaderName = HeaderName::from_static("x-anonymous-consumer");
 
+/// `X-Consumer-Groups`, which the acl plugin sets in Kong.
+pub(crate) const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+
 /// The headers that only the gateway may set. The proxy removes a client's own before any plugin runs, on every route:
 /// Kong passes them through where no authentication plugin is, and upstreams believe them.
-pub(crate) const IDENTITY_HEADERS: [HeaderName; 5] =
-    [CONSUMER_ID, CONSUMER_CUSTOM_ID, CONSUMER_USERNAME, CREDENTIAL_IDENTIFIER, ANONYMOUS_CONSUMER];
+pub(crate) const IDENTITY_HEADERS: [HeaderName; 6] =
+    [CONSUMER_ID, CONSUMER_CUSTOM_ID, CONSUMER_USERNAME, CONSUMER_GROUPS, CREDENTIAL_IDENTIFIER, ANONYMOUS_CONSUMER];
 
 /// The settings that every authentication plugin has.
 #[derive(Debug, Clone, PartialEq, Eq)]

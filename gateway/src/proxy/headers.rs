@@ -154,8 +154,12 @@ mod tests {
 
     #[test]
     fn nobody_but_the_gateway_says_who_the_consumer_is() {
-        let mut headers =
-            map(&[("x-consumer-username", "root"), ("x-anonymous-consumer", "true"), ("x-consumer-id", "1")]);
+        let mut headers = map(&[
+            ("x-consumer-username", "root"),
+            ("x-consumer-groups", "admins"),
+            ("x-anonymous-consumer", "true"),
+            ("x-consumer-id", "1"),
+        ]);
         drop_identity(&mut headers);
         assert!(headers.is_empty());
     }
