@@ -195,6 +195,7 @@ fn declarative_file(typed: &Typed) -> Result<(), ExitError> {
 }
 
 fn run(typed: &Typed) -> Result<String, ExitError> {
+    os::malloc::give_back();
     app::run(config(typed)?).map(|()| String::new())
 }
 
