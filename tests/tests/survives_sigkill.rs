@@ -54,8 +54,10 @@ fn lane(seed: u64) {
     // Which generation each version brought.
     let sent: Mutex<BTreeMap<u64, u64>> = Mutex::default();
     let mut n = 0;
+    let mut acked_rounds = 0;
     for round in 0..ROUNDS {
         let (killed, acked) = stream_and_kill(&mut pair, &sent, &mut n, &mut rng);
+        acked_rounds += u64::from(acked > 0);
         pair.link.down();
         let mut dp = killed.start();
         let status = wait::until("the Status API", || Some(dp.sync_status()));
@@ -82,6 +84,8 @@ fn lane(seed: u64) {
         pair.dp = dp;
         pair.link.up();
     }
+    // What was never acknowledged could not have been lost: most rounds must have had something to lose.
+    assert!(n > ROUNDS && acked_rounds > ROUNDS / 2, "{n} changes, an ack in {acked_rounds} of {ROUNDS} rounds");
 }
 
 /// Changes as fast as they are taken, and a SIGKILL somewhere among them; returns the dead data plane and the version
