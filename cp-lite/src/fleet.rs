@@ -8,6 +8,7 @@ use model::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use wire::compat::SyncStatus;
 
 /// The most nodes remembered. When there are more, the one longest out of contact is forgotten for a new one.
 pub const NODES_MAX: usize = 20_000;
@@ -89,25 +90,6 @@ pub enum SyncMode {
     Incremental,
     /// By whole configurations (`incremental_sync = "off"` on either end).
     Full,
-}
-
-/// Kong's `sync_status`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SyncStatus {
-    /// Nothing has been said yet.
-    #[default]
-    Unknown,
-    /// It gets what it needs.
-    Normal,
-    /// Its software is too old or too new for this control plane.
-    KongVersionIncompatible,
-    /// It lacks a plugin that is configured.
-    PluginSetIncompatible,
-    /// It has a plugin that is configured, in a version that does not fit.
-    PluginVersionIncompatible,
-    /// Kong's word for missing WebAssembly filters.
-    FilterSetIncompatible,
 }
 
 /// A version that a node could not apply.

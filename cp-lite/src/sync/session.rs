@@ -6,7 +6,7 @@
 
 use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
-use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode, SyncStatus};
+use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode};
 use model::{Id, Kind};
 use pki::Peer;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
+use wire::compat::SyncStatus;
 use wire::cp::{Action, Closed, Report, Session};
 use wire::message::{Mode, RefuseReason};
 use wire::{ByeReason, Hello};
@@ -179,7 +180,7 @@ impl Task<'_> {
 
     fn report(&self, report: &Report) {
         let Some((id, session, _)) = &self.node else { return };
-        if report.status != wire::compat::SyncStatus::Normal && !report.reason.is_empty() {
+        if report.status != SyncStatus::Normal && !report.reason.is_empty() {
             tracing::warn!(node = %id, reason = %report.reason, "unable to send updated configuration to data plane");
         }
         self.cluster.fleet.update(*id, *session, now(), |node| show(node, report));
@@ -211,17 +212,7 @@ impl Task<'_> {
 fn show(node: &mut Node, report: &Report) {
     (node.epoch, node.applied, node.durable) = (report.epoch, report.applied, report.durable);
     (node.bytes_in, node.bytes_out) = (report.bytes_in, report.bytes_out);
-    node.sync_status = match report.status {
-        wire::compat::SyncStatus::Unknown => SyncStatus::Unknown,
-        wire::compat::SyncStatus::Normal => SyncStatus::Normal,
-        wire::compat::SyncStatus::KongVersionIncompatible => SyncStatus::KongVersionIncompatible,
-        wire::compat::SyncStatus::PluginVersionIncompatible => SyncStatus::PluginVersionIncompatible,
-        // Kong knows no kinds that a data plane could lack; the nearest of its words is that of plugins.
-        wire::compat::SyncStatus::PluginSetIncompatible | wire::compat::SyncStatus::KindSetIncompatible => {
-            SyncStatus::PluginSetIncompatible
-        }
-        wire::compat::SyncStatus::FilterSetIncompatible => SyncStatus::FilterSetIncompatible,
-    };
+    node.sync_status = report.status;
     let known = node.last_error.as_ref().map(|error| error.version);
     if report.mode == Mode::Behind {
         // Nothing is sent to it, so that its row must not look as if all were well.

@@ -251,23 +251,23 @@ fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) ->
             meter::visited(1);
             Some(std::mem::replace(held, value))
         }
-        Slot::Leaf(..) => {
-            let other = node.take(at);
-            node.add(at, Slot::Branch(pair(level + 1, other, key, value)));
+        Slot::Leaf(found, _) => {
+            let displaced = join(*found);
+            let leaf = node.take(at);
+            node.add(at, Slot::Branch(pair(level + 1, (displaced, leaf), key, value)));
             None
         }
     }
 }
 
-/// The smallest subtree that holds a displaced leaf and a new entry with another key.
-fn pair<V: Clone>(level: u32, other: Slot<V>, key: u128, value: V) -> Arc<Node<V>> {
-    let Slot::Leaf(other_key, _) = &other else { unreachable!("only a leaf is displaced") };
-    let (old, new) = (group(join(*other_key), level), group(key, level));
+/// The smallest subtree that holds a displaced leaf, given with its key, and a new entry with another key.
+fn pair<V: Clone>(level: u32, displaced: (u128, Slot<V>), key: u128, value: V) -> Arc<Node<V>> {
+    let (old, new) = (group(displaced.0, level), group(key, level));
     let mut node = Node { bitmap: 0, slots: Vec::with_capacity(1) };
     if old == new {
-        node.add(new, Slot::Branch(pair(level + 1, other, key, value)));
+        node.add(new, Slot::Branch(pair(level + 1, displaced, key, value)));
     } else {
-        node.add(old, other);
+        node.add(old, displaced.1);
         node.add(new, Slot::Leaf(split(key), value));
     }
     Arc::new(node)

@@ -2,10 +2,12 @@
 //! version numbers, and the same rule for kinds of entities.
 
 use crate::message::{Hello, PluginVersion};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What the control plane says of a node, by Kong's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SyncStatus {
     /// Not known yet.
     #[default]

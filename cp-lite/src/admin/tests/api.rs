@@ -1,7 +1,8 @@
 //! The fixed endpoints, methods and headers.
 
 use super::*;
-use crate::fleet::{Introduction, Refusal, SyncStatus};
+use crate::fleet::{Introduction, Refusal};
+use wire::compat::SyncStatus;
 
 #[test]
 fn the_root_tells_tools_what_they_decide_by() {
