@@ -210,6 +210,7 @@ mod tests {
             heartbeat_s: 0,
             status: 0,
             partial: None,
+            features: 0,
         }
     }
 

@@ -152,8 +152,19 @@ impl Session {
     }
 
     fn hello(&self, status: u32) -> Hello {
-        let Identity { node, hostname, software, kinds, plugins, labels, incremental, heartbeat_s, codecs, .. } =
-            self.identity.clone();
+        let Identity {
+            node,
+            hostname,
+            software,
+            kinds,
+            plugins,
+            labels,
+            incremental,
+            heartbeat_s,
+            codecs,
+            features,
+            ..
+        } = self.identity.clone();
         Hello {
             proto_min: PROTO,
             proto_max: PROTO,
@@ -169,6 +180,7 @@ impl Session {
             heartbeat_s,
             status,
             partial: self.partial,
+            features,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::error::ProtocolError;
 use crate::limits::{
     CODECS_MAX, HOSTNAME_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, PLUGINS_MAX, VERSION_BYTES_MAX,
 };
-use crate::message::{Type, bound, open_byte, put, take, take_some};
+use crate::message::{Type, bound, open_byte, put, take_some};
 use model::Id;
 use postcard::fixint::le;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,10 @@ pub struct Hello {
     /// A full sync that was cut off and can go on. Missing from early peers.
     #[serde(skip)]
     pub partial: Option<Partial>,
+    /// What else it can do, as bits: see [`Hello::PATCHES`] and its neighbours. Missing from early peers, which means none;
+    /// bits that this build does not know are ignored.
+    #[serde(skip)]
+    pub features: u64,
 }
 
 impl Hello {
@@ -96,16 +100,35 @@ impl Hello {
     /// In `status`: what it serves comes from a declarative file.
     pub const FROM_FILE: u32 = 4;
 
+    /// In `features`: takes patches of bodies in a DELTA.
+    pub const PATCHES: u64 = 1;
+    /// In `features`: finds by digests what differs.
+    pub const RECONCILE: u64 = 2;
+    /// In `features`: holds back a step that would remove much, until it is confirmed.
+    pub const CONFIRM: u64 = 4;
+    /// In `features`: goes to another control plane when it is told to.
+    pub const MOVED: u64 = 8;
+    /// In `features`: is a control plane that follows this one.
+    pub const FOLLOWER: u64 = 16;
+
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let (hello, later): (Self, _) = take_some(Type::Hello, payload)?;
-        let partial = if later.is_empty() { None } else { take(Type::Hello, later)? };
-        Ok(Self { partial, ..hello })
+        let (partial, later) = appended(later)?;
+        let (features, _later_fields) = appended(later)?;
+        Ok(Self { partial, features, ..hello })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = put(self);
         out.extend(put(&self.partial));
+        out.extend(put(&self.features));
         out
+    }
+
+    /// Whether this node has all features of that set.
+    #[must_use]
+    pub fn has(&self, features: u64) -> bool {
+        self.features & features == features
     }
 
     /// Whether this node decodes streams of that codec.
@@ -144,6 +167,11 @@ impl Hello {
         }
         Ok(())
     }
+}
+
+/// A field that was appended after the first release: that of a peer which does not know it is as if it were empty.
+fn appended<'a, T: Default + Deserialize<'a>>(payload: &'a [u8]) -> Result<(T, &'a [u8]), ProtocolError> {
+    if payload.is_empty() { Ok((T::default(), payload)) } else { take_some(Type::Hello, payload) }
 }
 
 open_byte! {

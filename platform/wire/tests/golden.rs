@@ -54,6 +54,7 @@ fn hello() -> Hello {
         heartbeat_s: 300,
         status: 1,
         partial: None,
+        features: 0,
     }
 }
 
@@ -61,25 +62,27 @@ fn hello() -> Hello {
 fn hello_is_as_documented() {
     golden(
         &Message::Hello(hello()),
-        "59 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+        "5a 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
-         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01 00",
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01 00 00",
     );
     let partial = Some(Partial { transfer: 0x0102_0304_0506_0708, offset: 300 });
     golden(
-        &Message::Hello(Hello { codecs: vec![0, 2], partial, ..hello() }),
-        "64 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+        &Message::Hello(Hello { codecs: vec![0, 2], partial, features: 257, ..hello() }),
+        "66 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
-         0807060504030201 ac02 ab02 ff00000000000000 02 01 02 00 02 ac02 01 01 0807060504030201 ac02",
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 02 00 02 ac02 01 01 0807060504030201 ac02 8102",
     );
 }
 
 #[test]
-fn the_first_release_said_less_and_is_understood() {
+fn the_first_releases_said_less_and_are_understood() {
     let first = "58 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
          0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01";
     assert_eq!(read(first), Message::Hello(hello()));
+    let second = first.replace("58 01", "59 01") + "00";
+    assert_eq!(read(&second), Message::Hello(hello()));
     let begin = FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 };
     assert_eq!(read("15 09 0100000000000000 ac02 0200000000000000 03 00"), Message::FullBegin(begin));
 }

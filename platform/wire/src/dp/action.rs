@@ -32,6 +32,8 @@ pub struct Identity {
     pub full_window: u64,
     /// The codecs that the caller can do something with.
     pub codecs: Vec<u8>,
+    /// What else session and caller can do: [`crate::Hello::PATCHES`] and its neighbours.
+    pub features: u64,
 }
 
 impl Identity {
@@ -49,6 +51,7 @@ impl Identity {
             heartbeat_s: HEARTBEAT_S,
             full_window: FULL_WINDOW_BYTES,
             codecs: vec![CODEC_RAW, CODEC_ZSTD],
+            features: 0,
         }
     }
 }

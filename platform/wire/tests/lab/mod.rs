@@ -216,6 +216,7 @@ pub(crate) fn hello_bytes() -> Vec<u8> {
         heartbeat_s: 300,
         status: 0,
         partial: None,
+        features: 0,
     };
     Message::Hello(hello).encode().to_vec()
 }
