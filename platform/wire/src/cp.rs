@@ -501,7 +501,7 @@ impl Session {
             return;
         }
         let message = clip(message.to_owned());
-        self.send(&Message::Bye(Bye { reason, retry_after_s: 0, message }), out);
+        self.send(&Message::Bye(Bye::new(reason, message)), out);
         self.state = State::Closed;
         self.work = Work::Idle;
         self.report.in_flight = None;

@@ -532,7 +532,7 @@ impl Session {
             return;
         }
         let message = clip(message.to_owned());
-        self.send(&Message::Bye(Bye { reason, retry_after_s: 0, message }), now, out);
+        self.send(&Message::Bye(Bye::new(reason, message)), now, out);
         self.state = State::Closed;
         out.push(Action::Close(closed));
     }

@@ -61,6 +61,9 @@ pub const CODECS_MAX: usize = 16;
 /// The most bytes of a path or text in NACK, BYE and WELCOME. Senders cut longer ones at a character.
 pub const TEXT_BYTES_MAX: usize = 200;
 
+/// The most bytes of an address in BYE.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+
 /// The most entities in one WANT.
 pub const WANT_MAX: usize = 256;
 

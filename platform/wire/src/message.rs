@@ -4,7 +4,7 @@
 
 use crate::error::ProtocolError;
 use crate::frame::{self, Frame, IGNORABLE};
-use crate::limits::{TEXT_BYTES_MAX, WANT_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, TEXT_BYTES_MAX, WANT_MAX};
 use crate::read::{Reader, push_varint};
 use bytes::{Buf, Bytes};
 use model::Id;
@@ -266,6 +266,8 @@ open_byte! {
         Forbidden = 6,
         /// The node's content is not what the control plane says it should be; it comes back with its digest.
         Root = 7,
+        /// Another control plane is to serve the node: [`Bye::to`], or any other where that is empty.
+        Moved = 8,
     }
 }
 
@@ -278,6 +280,29 @@ pub struct Bye {
     pub retry_after_s: u32,
     /// For people.
     pub message: String,
+    /// With [`ByeReason::Moved`]: the control plane to go to, `host:port`. Empty in all else, and missing from early peers.
+    #[serde(skip)]
+    pub to: String,
+}
+
+impl Bye {
+    /// A goodbye that leads nowhere.
+    #[must_use]
+    pub fn new(reason: ByeReason, message: String) -> Self {
+        Self { reason, retry_after_s: 0, message, to: String::new() }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (bye, later): (Self, _) = take_some(Type::Bye, payload)?;
+        let to = if later.is_empty() { String::new() } else { take(Type::Bye, later)? };
+        Ok(Self { to, ..bye })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = put(self);
+        out.extend(put(&self.to));
+        out
+    }
 }
 
 /// One message, or a frame's part of a DELTA.
@@ -338,7 +363,7 @@ impl Message {
             Type::FullGet => Self::FullGet(take(kind, &payload)?),
             Type::FullData => Self::FullData(FullData::decode(payload)?),
             Type::FullEnd => Self::FullEnd(take(kind, &payload)?),
-            Type::Bye => Self::Bye(take(kind, &payload)?),
+            Type::Bye => Self::Bye(Bye::decode(&payload)?),
         };
         message.checked().map(Some)
     }
@@ -379,7 +404,7 @@ impl Message {
             Self::FullGet(get) => put(get),
             Self::FullData(data) => data.encode(),
             Self::FullEnd(end) => put(end),
-            Self::Bye(bye) => put(bye),
+            Self::Bye(bye) => bye.encode(),
         };
         let mut out = Vec::new();
         frame::encode(self.kind(), &payload, &mut out);
@@ -396,7 +421,10 @@ impl Message {
                 bound("message", nack.message.len(), TEXT_BYTES_MAX)?;
             }
             Self::Want(want) => bound("wanted entities", want.entities.len(), WANT_MAX)?,
-            Self::Bye(bye) => bound("message", bye.message.len(), TEXT_BYTES_MAX)?,
+            Self::Bye(bye) => {
+                bound("message", bye.message.len(), TEXT_BYTES_MAX)?;
+                bound("to", bye.to.len(), ADDRESS_BYTES_MAX)?;
+            }
             _ => {}
         }
         Ok(self)

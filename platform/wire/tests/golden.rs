@@ -85,6 +85,8 @@ fn the_first_releases_said_less_and_are_understood() {
     assert_eq!(read(&second), Message::Hello(hello()));
     let begin = FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 };
     assert_eq!(read("15 09 0100000000000000 ac02 0200000000000000 03 00"), Message::FullBegin(begin));
+    let bye = Bye { retry_after_s: 3, ..Bye::new(ByeReason::Silent, "x".into()) };
+    assert_eq!(read("05 0d 02 03 01 78"), Message::Bye(bye));
 }
 
 #[test]
@@ -128,9 +130,10 @@ fn small_messages_are_as_documented() {
     golden(&Message::Ping, "01 06");
     golden(&Message::Pong(Pong { head: 1, root: 2 }), "0a 07 01 0200000000000000");
     golden(&Message::Want(Want { entities: vec![(2, NODE)] }), "13 08 01 02 00112233445566778899aabbccddeeff");
+    golden(&Message::Bye(Bye { retry_after_s: 3, ..Bye::new(ByeReason::Silent, "x".into()) }), "06 0d 02 03 01 78 00");
     golden(
-        &Message::Bye(Bye { reason: ByeReason::Silent, retry_after_s: 3, message: "x".into() }),
-        "05 0d 02 03 01 78",
+        &Message::Bye(Bye { to: "b:8005".into(), ..Bye::new(ByeReason::Moved, String::new()) }),
+        "0b 0d 08 00 00 06 623a38303035",
     );
 }
 
@@ -228,6 +231,7 @@ fn texts_and_lists_over_their_limits_are_refused() {
     };
     refused(Message::Hello(Hello { hostname: "h".repeat(256), ..hello() }), "hostname");
     refused(Message::Hello(Hello { labels: vec![(String::new(), String::new()); 33], ..hello() }), "labels");
-    refused(Message::Bye(Bye { reason: ByeReason::Busy, retry_after_s: 0, message: "x".repeat(201) }), "message");
+    refused(Message::Bye(Bye::new(ByeReason::Busy, "x".repeat(201))), "message");
+    refused(Message::Bye(Bye { to: "h".repeat(256), ..Bye::new(ByeReason::Moved, String::new()) }), "to");
     refused(Message::Want(Want { entities: vec![(1, NODE); 257] }), "wanted entities");
 }
