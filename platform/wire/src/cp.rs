@@ -41,7 +41,7 @@ use crate::delta::{Builder, Encoded, Entity, Op};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::{Offer, Sender, Wanted};
-use crate::limits::{ANSWER_MS_MAX, GREETING_MS_MAX, WANTED_MAX, clip};
+use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, WANTED_MAX, clip};
 use crate::message::{
     Ack, Bye, ByeReason, CODEC_ZSTD, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
 };
@@ -236,6 +236,20 @@ impl Session {
         out
     }
 
+    /// Sends the node to another control plane, at `to` as the settings of nodes name it, and ends the session. Nothing
+    /// happens where that would do harm: to a node without [`Hello::MOVED`], while a version is in flight, with an address
+    /// of more than [`ADDRESS_BYTES_MAX`] bytes.
+    pub fn move_to(&mut self, to: &str) -> Vec<Action> {
+        let mut out = Vec::new();
+        let goes = self.node.as_ref().is_some_and(|node| node.has(Hello::MOVED));
+        let idle = matches!((&self.state, &self.work), (State::Live, Work::Idle));
+        if goes && idle && to.len() <= ADDRESS_BYTES_MAX {
+            let bye = Bye { to: to.to_owned(), ..Bye::new(ByeReason::Moved, String::new()) };
+            self.close_with(bye, Closed::Moved { to: to.to_owned() }, &mut out);
+        }
+        out
+    }
+
     /// Ends the session.
     pub fn bye(&mut self, reason: ByeReason, message: &str) -> Vec<Action> {
         let mut out = Vec::new();
@@ -254,8 +268,13 @@ impl Session {
             (State::Greeting { .. }, Message::Hello(hello)) => self.hello(hello, out),
             (State::Live, Message::Ack(ack)) => self.ack(ack)?,
             (State::Live, Message::Nack(nack)) => self.nack(nack)?,
-            (State::Live, Message::Ping) => {
-                self.send(&Message::Pong(Pong { head: source.head(), root: source.root() }), out);
+            (State::Live, Message::Ping(ping)) => {
+                let heartbeat_s = ping.heartbeat_s.map(|asked| self.config.heartbeat_s(asked));
+                if let Some(in_force) = heartbeat_s {
+                    self.heartbeat_ms = u64::from(in_force) * 1000;
+                }
+                let pong = Pong { heartbeat_s, ..Pong::new(source.head(), source.root()) };
+                self.send(&Message::Pong(pong), out);
             }
             (State::Live, Message::Want(want)) => self.want(want),
             (State::Live, Message::FullGet(get)) => self.full_get(get)?,
@@ -497,11 +516,14 @@ impl Session {
     }
 
     fn close(&mut self, reason: ByeReason, message: &str, closed: Closed, out: &mut Vec<Action>) {
+        self.close_with(Bye::new(reason, clip(message.to_owned())), closed, out);
+    }
+
+    fn close_with(&mut self, bye: Bye, closed: Closed, out: &mut Vec<Action>) {
         if matches!(self.state, State::Closed) {
             return;
         }
-        let message = clip(message.to_owned());
-        self.send(&Message::Bye(Bye::new(reason, message)), out);
+        self.send(&Message::Bye(bye), out);
         self.state = State::Closed;
         self.work = Work::Idle;
         self.report.in_flight = None;

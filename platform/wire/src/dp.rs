@@ -52,7 +52,8 @@ use crate::frame::Decoder;
 use crate::full::{BlobError, Piece, Receiver};
 use crate::limits::{ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, WANT_MAX, clip};
 use crate::message::{
-    Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Partial, Pong, Type, Want,
+    Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Partial, Ping, Pong, Type,
+    Want,
 };
 use model::Id;
 
@@ -68,6 +69,8 @@ struct Live {
     epoch: u64,
     incremental: bool,
     heartbeat_ms: u64,
+    /// The heartbeat that HELLO or a PING last asked for.
+    asked_s: Option<u32>,
     work: Work,
     /// A full sync that was rejected before its end; what still comes of it is skipped.
     skipped: Option<u64>,
@@ -96,6 +99,8 @@ pub struct Session {
     sent: u64,
     /// When a PING was sent that is not answered.
     ping: Option<u64>,
+    /// For how long nothing had come or gone when the last PING was sent.
+    idle: u64,
     /// Full syncs refused in a row, over all connections.
     refusals: u32,
     /// Not before this time is another full sync let in: one that is refused over and over must not fill the link.
@@ -117,6 +122,7 @@ impl Session {
             heard: 0,
             sent: 0,
             ping: None,
+            idle: 0,
             refusals: 0,
             full_from: 0,
         };
@@ -136,13 +142,56 @@ impl Session {
         matches!(&self.state, State::Live(Live { work: Work::Staged { .. }, .. }))
     }
 
+    /// Whether a session is up and nothing is under way, so that it could end without loss.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(&self.state, State::Live(Live { work: Work::Idle, .. }))
+    }
+
+    /// Another session of the same node, not connected, for a second connection while this one lives.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            state: State::Closed,
+            decoder: Decoder::new(),
+            have: self.have,
+            partial: self.partial,
+            ..*self
+        }
+    }
+
+    /// The heartbeat in force, in seconds; 0 for none, and while there is no session.
+    #[must_use]
+    pub fn heartbeat_s(&self) -> u32 {
+        let State::Live(live) = &self.state else { return 0 };
+        u32::try_from(live.heartbeat_ms / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// For how long nothing had come or gone when the last PING of this connection was sent, in milliseconds.
+    #[must_use]
+    pub fn pinged_after(&self) -> u64 {
+        self.idle
+    }
+
+    /// Would like another heartbeat, in seconds, above 0, for this connection and the next. A shorter one holds at once; a
+    /// longer one is asked for with the next PING and holds once the control plane has agreed.
+    pub fn adapt(&mut self, heartbeat_s: u32) {
+        self.identity.heartbeat_s = heartbeat_s;
+        if let State::Live(live) = &mut self.state
+            && live.heartbeat_ms > 0
+        {
+            live.heartbeat_ms = live.heartbeat_ms.min(u64::from(heartbeat_s) * 1000);
+        }
+    }
+
     /// A connection was made. `status` holds the bits of [`Hello::status`]. Forgets an earlier connection, but not how
     /// long to let a full sync wait, so `now` is of one clock for all connections of a session.
     pub fn connected(&mut self, have: Have, status: u32, now: u64) -> Vec<Action> {
         self.have = Have { durable: have.durable.min(have.applied), ..have };
         self.decoder = Decoder::new();
         self.state = State::Greeting { until: now.saturating_add(GREETING_MS_MAX) };
-        (self.heard, self.sent, self.ping) = (now, now, None);
+        (self.heard, self.sent, self.ping, self.idle) = (now, now, None, 0);
         vec![Action::Send(Message::Hello(self.hello(status)).encode())]
     }
 
@@ -353,11 +402,20 @@ impl Session {
         }
         if matches!(self.state, State::Live(_)) && self.ping.is_none() {
             self.ping = Some(now);
-            self.send(&Message::Ping, now, &mut out);
+            self.idle = now.saturating_sub(self.heard.max(self.sent));
+            let ping = Message::Ping(Ping { heartbeat_s: self.ask() });
+            self.send(&ping, now, &mut out);
         } else {
             self.close(ByeReason::Silent, "", Closed::Silent, now, &mut out);
         }
         out
+    }
+
+    /// The heartbeat to ask for, unless HELLO or a PING asked for it already.
+    fn ask(&mut self) -> Option<u32> {
+        let State::Live(live) = &mut self.state else { return None };
+        let wanted = self.identity.heartbeat_s;
+        (live.asked_s.replace(wanted) != Some(wanted)).then_some(wanted)
     }
 
     fn message(&mut self, message: Message, now: u64, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
@@ -411,6 +469,7 @@ impl Session {
             epoch: theirs,
             incremental: welcome.incremental && self.identity.incremental,
             heartbeat_ms: u64::from(welcome.heartbeat_s) * 1000,
+            asked_s: Some(self.identity.heartbeat_s),
             work: Work::Idle,
             skipped: None,
             wanted: false,
@@ -421,7 +480,10 @@ impl Session {
 
     fn pong(&mut self, pong: Pong, now: u64, out: &mut Vec<Action>) {
         out.push(Action::Head(pong));
-        let State::Live(live) = &self.state else { return };
+        let State::Live(live) = &mut self.state else { return };
+        if let Some(in_force) = pong.heartbeat_s {
+            live.heartbeat_ms = u64::from(in_force) * 1000;
+        }
         let comparable = matches!(live.work, Work::Idle) && live.epoch == self.have.epoch;
         let version = self.have.applied;
         if comparable && pong.head == version && pong.root != self.have.root {

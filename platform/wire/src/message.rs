@@ -151,6 +151,13 @@ pub struct Nack {
     pub kept: u64,
 }
 
+/// Are you there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ping {
+    /// The heartbeat that the node would like from now on, in seconds; `None` leaves it as it is.
+    pub heartbeat_s: Option<u32>,
+}
+
 /// The head of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
@@ -159,6 +166,46 @@ pub struct Pong {
     /// The root digest at `head`.
     #[serde(with = "le")]
     pub root: u64,
+    /// The heartbeat in force from now on, in seconds, 0 for none: the answer to a PING that asks for one. Early peers
+    /// never give it.
+    #[serde(skip)]
+    pub heartbeat_s: Option<u32>,
+}
+
+impl Ping {
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        Ok(Self { heartbeat_s: asked(Type::Ping, payload)? })
+    }
+
+    fn encode(self) -> Vec<u8> {
+        self.heartbeat_s.map_or_else(Vec::new, |_| put(&self.heartbeat_s))
+    }
+}
+
+impl Pong {
+    /// An answer that leaves the heartbeat as it is.
+    #[must_use]
+    pub fn new(head: u64, root: u64) -> Self {
+        Self { head, root, heartbeat_s: None }
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (pong, later): (Self, _) = take_some(Type::Pong, payload)?;
+        Ok(Self { heartbeat_s: asked(Type::Pong, later)?, ..pong })
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let mut out = put(&self);
+        if self.heartbeat_s.is_some() {
+            out.extend(put(&self.heartbeat_s));
+        }
+        out
+    }
+}
+
+/// A heartbeat at the end of a payload, where one is spoken of: an idle link counts every byte.
+fn asked(message: Type, payload: &[u8]) -> Result<Option<u32>, ProtocolError> {
+    if payload.is_empty() { Ok(None) } else { take(message, payload) }
 }
 
 /// Entities to be sent whole.
@@ -318,8 +365,8 @@ pub enum Message {
     Ack(Ack),
     /// See [`Nack`].
     Nack(Nack),
-    /// Are you there?
-    Ping,
+    /// See [`Ping`].
+    Ping(Ping),
     /// See [`Pong`].
     Pong(Pong),
     /// See [`Want`].
@@ -356,8 +403,8 @@ impl Message {
             Type::Delta => Self::Delta(payload, frame.more),
             Type::Ack => Self::Ack(Ack::decode(&payload)?),
             Type::Nack => Self::Nack(take(kind, &payload)?),
-            Type::Ping => Self::Ping,
-            Type::Pong => Self::Pong(take(kind, &payload)?),
+            Type::Ping => Self::Ping(Ping::decode(&payload)?),
+            Type::Pong => Self::Pong(Pong::decode(&payload)?),
             Type::Want => Self::Want(take(kind, &payload)?),
             Type::FullBegin => Self::FullBegin(FullBegin::decode(&payload)?),
             Type::FullGet => Self::FullGet(take(kind, &payload)?),
@@ -377,7 +424,7 @@ impl Message {
             Self::Delta(..) => Type::Delta,
             Self::Ack(_) => Type::Ack,
             Self::Nack(_) => Type::Nack,
-            Self::Ping => Type::Ping,
+            Self::Ping(_) => Type::Ping,
             Self::Pong(_) => Type::Pong,
             Self::Want(_) => Type::Want,
             Self::FullBegin(_) => Type::FullBegin,
@@ -397,8 +444,8 @@ impl Message {
             Self::Delta(payload, _) => payload.to_vec(),
             Self::Ack(ack) => ack.encode(),
             Self::Nack(nack) => put(nack),
-            Self::Ping => Vec::new(),
-            Self::Pong(pong) => put(pong),
+            Self::Ping(ping) => ping.encode(),
+            Self::Pong(pong) => pong.encode(),
             Self::Want(want) => put(want),
             Self::FullBegin(begin) => begin.encode(),
             Self::FullGet(get) => put(get),

@@ -127,8 +127,11 @@ fn welcome_is_as_documented_in_each_mode() {
 fn small_messages_are_as_documented() {
     golden(&Message::Ack(Ack { applied: 300, durable: 300 }), "04 04 ac02 00");
     golden(&Message::Ack(Ack { applied: 300, durable: 100 }), "05 04 ac02 c801");
-    golden(&Message::Ping, "01 06");
-    golden(&Message::Pong(Pong { head: 1, root: 2 }), "0a 07 01 0200000000000000");
+    golden(&Message::Ping(Ping::default()), "01 06");
+    golden(&Message::Ping(Ping { heartbeat_s: Some(300) }), "04 06 01 ac02");
+    golden(&Message::Pong(Pong::new(1, 2)), "0a 07 01 0200000000000000");
+    let heartbeat_s = Some(300);
+    golden(&Message::Pong(Pong { heartbeat_s, ..Pong::new(1, 2) }), "0d 07 01 0200000000000000 01 ac02");
     golden(&Message::Want(Want { entities: vec![(2, NODE)] }), "13 08 01 02 00112233445566778899aabbccddeeff");
     golden(&Message::Bye(Bye { retry_after_s: 3, ..Bye::new(ByeReason::Silent, "x".into()) }), "06 0d 02 03 01 78 00");
     golden(

@@ -337,7 +337,7 @@ fn heartbeats_and_changes_of_others_do_not_wait_for_a_full_sync() {
     let actions = pair.cp.drained();
     pair.cp_actions(actions);
     let before = pair.down.len();
-    let pong = pair.cp.received(&Message::Ping.encode(), 0, &pair.db);
+    let pong = pair.cp.received(&Message::Ping(Ping::default()).encode(), 0, &pair.db);
     pair.cp_actions(pong);
     assert_eq!(pair.down.len(), before + 1, "no bulk in front of the answer");
     pair.drain();
@@ -556,7 +556,7 @@ fn a_silent_link_is_probed_after_the_heartbeat_and_given_up_after_the_answer_is_
     assert_eq!(pair.dp.timer(), Some(300_000));
     assert_eq!(pair.dp.tick(299_999), []);
     let ping = pair.dp.tick(300_000);
-    assert_eq!(ping, [dp::Action::Send(Message::Ping.encode())]);
+    assert_eq!(ping, [dp::Action::Send(Message::Ping(Ping::default()).encode())]);
     assert_eq!(pair.dp.timer(), Some(300_000 + ANSWER_MS_MAX));
     pair.now = 300_100;
     pair.dp_actions(ping);
@@ -602,12 +602,91 @@ fn heartbeats_stay_within_the_control_planes_bounds_and_may_be_off() {
 }
 
 #[test]
+fn a_heartbeat_changes_inside_a_session_when_both_ends_know() {
+    let agreed = |pair: &mut Pair| {
+        pair.now += u64::from(pair.dp.heartbeat_s()) * 1000;
+        let actions = pair.dp.tick(pair.now);
+        pair.dp_actions(actions);
+        (pair.dp.heartbeat_s(), pair.cp.timer().unwrap() - pair.now)
+    };
+    let mut pair = Pair::at(db(1), 1);
+    pair.dp.adapt(450);
+    assert_eq!(pair.dp.heartbeat_s(), 300, "a longer one waits for the control plane");
+    assert_eq!(agreed(&mut pair), (450, 450_000 + 2 * ANSWER_MS_MAX));
+    assert_eq!(pair.dp.pinged_after(), 300_000);
+    pair.dp.adapt(60);
+    assert_eq!(pair.dp.heartbeat_s(), 60, "a shorter one holds at once");
+    assert_eq!(agreed(&mut pair), (60, 60_000 + 2 * ANSWER_MS_MAX));
+    assert_eq!(agreed(&mut pair), (60, 60_000 + 2 * ANSWER_MS_MAX));
+    let asked = Message::Ping(Ping { heartbeat_s: Some(60) }).encode();
+    assert_eq!(pair.up.iter().filter(|bytes| **bytes == asked).count(), 1, "asked once, not with every PING");
+}
+
+#[test]
+fn a_control_plane_that_knows_nothing_of_it_keeps_the_heartbeat() {
+    let mut pair = Pair::at(db(1), 1);
+    pair.dp.adapt(450);
+    let actions = pair.dp.tick(300_000);
+    assert_eq!(decoded(&[cp::Action::Send(sent(&actions))]), [Message::Ping(Ping { heartbeat_s: Some(450) })]);
+    pair.dp.received(&Message::Pong(Pong::new(1, pair.db.root())).encode(), 300_001);
+    assert_eq!(pair.dp.heartbeat_s(), 300);
+    let next = pair.dp.tick(600_001);
+    assert_eq!(decoded(&[cp::Action::Send(sent(&next))]), [Message::Ping(Ping::default())]);
+}
+
+#[test]
+fn a_node_is_moved_when_it_knows_how_and_nothing_is_in_flight() {
+    let moved = |features, version| {
+        let have = have(&db(5), version);
+        let identity = dp::Identity { features, ..identity() };
+        let mut pair = Pair::with(db(5), have, identity, cp::Config::new(Id(2), "0.1.0".into()));
+        let actions = pair.cp.move_to("b:8005");
+        pair.cp_actions(actions);
+        pair.closed
+    };
+    let (node, control_plane) = moved(Hello::MOVED, 5);
+    assert_eq!(control_plane, Some(cp::Closed::Moved { to: "b:8005".into() }));
+    let bye = Bye { to: "b:8005".into(), ..Bye::new(ByeReason::Moved, String::new()) };
+    assert_eq!(node, Some(dp::Closed::Bye(bye)));
+    assert_eq!(moved(0, 5), (None, None), "an early node would not find its way");
+    assert_eq!(moved(Hello::MOVED, 3), (None, None), "a version is in flight");
+}
+
+#[test]
+fn a_session_beside_another_greets_as_the_same_node() {
+    let mut pair = Pair::at(db(5), 5);
+    let mut beside = pair.dp.beside();
+    assert!(pair.dp.is_idle() && !beside.is_idle());
+    let hello = beside.connected(pair.dp.have(), 0, 0);
+    assert_eq!(sent(&hello), pair.up[0]);
+    let mut other = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
+    other.received(&pair.up[0], 0, &pair.db);
+    for action in other.admit(&pair.db) {
+        if let cp::Action::Send(bytes) = action {
+            beside.received(&bytes, 0);
+        }
+    }
+    assert!(pair.dp.is_idle() && beside.is_idle());
+    let actions = pair.dp.bye(ByeReason::Shutdown, "", 0);
+    pair.dp_actions(actions);
+    assert!(beside.is_idle(), "the end of one is not the end of the other");
+}
+
+/// The bytes of the only thing that was sent.
+fn sent(actions: &[dp::Action]) -> bytes::Bytes {
+    match actions {
+        [dp::Action::Send(bytes)] => bytes.clone(),
+        other => panic!("one thing to be sent, not {other:?}"),
+    }
+}
+
+#[test]
 fn a_node_whose_content_is_not_that_of_its_version_finds_out_by_the_heartbeat() {
     let mut pair = Pair::at(db(5), 5);
-    let pong = Message::Pong(Pong { head: 5, root: 1 }).encode();
+    let pong = Message::Pong(Pong::new(5, 1)).encode();
     let actions = pair.dp.received(&pong, 0);
     assert_eq!(actions.last(), Some(&dp::Action::Close(dp::Closed::RootDiffers { version: 5 })));
-    let lagging = Message::Pong(Pong { head: 9, root: 1 });
+    let lagging = Message::Pong(Pong::new(9, 1));
     let mut pair = Pair::at(db(5), 5);
     assert_eq!(pair.dp.received(&lagging.encode(), 0).len(), 1);
 }

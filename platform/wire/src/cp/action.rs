@@ -99,6 +99,12 @@ pub enum Closed {
     /// No HELLO, or nothing for longer than the heartbeat allows.
     #[error("node is silent")]
     Silent,
+    /// The node was sent to another control plane.
+    #[error("node moved to {to}")]
+    Moved {
+        /// Where to.
+        to: String,
+    },
     /// The database is another incarnation than at the greeting; nodes greet again.
     #[error("epoch changed")]
     Epoch,
