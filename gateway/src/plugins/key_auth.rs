@@ -3,15 +3,33 @@
 use super::auth::Common;
 use super::cx::{Answer, Cx, RequestBody};
 use super::form::{self, Found};
-use super::{Access, Fields, Plugin, PluginError, Verdict};
+use super::{Access, Fields, Plugin, PluginError, Site, Verdict};
 use crate::snapshot::entities::Lifetime;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The plugin's name.
 pub const NAME: &str = "key-auth";
+
+/// The plugin before it is configured.
+pub(super) struct Definition;
+
+impl super::Definition for Definition {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn priority(&self) -> i32 {
+        1250
+    }
+
+    fn build(&self, config: &Map<String, Value>, _: &Site<'_>) -> Result<Arc<dyn Plugin>, PluginError> {
+        Ok(Arc::new(KeyAuth::parse(config)?))
+    }
+}
 
 /// A configured instance.
 #[derive(Debug)]

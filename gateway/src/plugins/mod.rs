@@ -1,22 +1,29 @@
 //! Plugins: what an operator attaches to routes, services and consumers, one file each.
 //!
-//! The one idea: a plugin's configuration is parsed when the snapshot is compiled ([`build`]), and the result is an
-//! object whose hooks are called in the order of Kong's priorities. `access` is a plain call; only a plugin that must
+//! The one idea: a plugin's configuration is parsed when the snapshot is compiled ([`Definition::build`]), and the result
+//! is an object whose hooks are called in the order of Kong's priorities. `access` is a plain call; only a plugin that must
 //! wait for something (a request body) returns a boxed future. A response filter is an object that the plugin installs
 //! for one response, with a declared bound on what it may hold back. Plugins see the request as [`Cx`] and ask the
 //! configuration through [`Directory`]; the `proxy` drives them, [`chain`] says which instance of a plugin applies.
+//! [`registry`] is the list of them, [`events`] tells them of changes, [`state`] is what they keep across changes.
 
 pub(crate) mod auth;
 pub mod chain;
 mod cx;
+pub mod events;
 mod form;
 mod identity;
 pub mod jwt;
 pub mod key_auth;
+pub mod registry;
 pub mod request_termination;
+pub mod state;
 
 pub use cx::{Answer, AnswerBody, BODY_BYTES_MAX, BodyError, Client, Cx, Matched, RequestBody};
+pub use events::{Entity, Operation};
 pub use identity::{Authenticated, Directory};
+pub use registry::{Definition, Registry, Site};
+pub use state::States;
 
 use crate::proxy::outcome::Outcome;
 
@@ -24,7 +31,6 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 /// A future of one request; it stays on the worker's thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -121,30 +127,6 @@ pub enum PluginError {
     },
 }
 
-/// Parses the configuration of a plugin into the object that serves it.
-///
-/// # Errors
-/// When this build has no plugin `name`, or a field of `config` is not as the plugin's schema says.
-pub fn build(name: &str, config: &Map<String, Value>) -> Result<Arc<dyn Plugin>, PluginError> {
-    match name {
-        key_auth::NAME => Ok(Arc::new(key_auth::KeyAuth::parse(config)?)),
-        jwt::NAME => Ok(Arc::new(jwt::Jwt::parse(config)?)),
-        request_termination::NAME => Ok(Arc::new(request_termination::RequestTermination::parse(config)?)),
-        other => Err(PluginError::Unknown(other.to_owned())),
-    }
-}
-
-/// The static priority of a plugin: higher runs earlier (Kong: `PRIORITY`).
-#[must_use]
-pub fn priority(name: &str) -> Option<i32> {
-    match name {
-        jwt::NAME => Some(1450),
-        key_auth::NAME => Some(1250),
-        request_termination::NAME => Some(2),
-        _ => None,
-    }
-}
-
 /// Reads typed fields of one plugin's configuration. Absent and `null` mean the default.
 struct Fields<'a> {
     plugin: &'static str,
@@ -175,32 +157,5 @@ impl Fields<'_> {
         let wrong = || self.error(field, "expected an array of strings");
         let items = value.as_array().ok_or_else(wrong)?;
         items.iter().map(|item| item.as_str().map(Into::into).ok_or_else(wrong)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_by_name_what_it_does_not_have() {
-        let error = build("acme", &Map::new()).err();
-        assert_eq!(error, Some(PluginError::Unknown("acme".into())));
-        assert_eq!(priority("acme"), None);
-    }
-
-    #[test]
-    fn has_a_priority_for_every_plugin_that_it_builds() {
-        for name in [key_auth::NAME, jwt::NAME, request_termination::NAME] {
-            assert!(build(name, &Map::new()).is_ok(), "{name} with defaults");
-            assert!(priority(name).is_some(), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_the_field_that_is_wrong() {
-        let Value::Object(config) = serde_json::json!({"key_names": "apikey"}) else { unreachable!() };
-        let error = build("key-auth", &config).err().unwrap();
-        assert_eq!(error.to_string(), "plugin 'key-auth': config.key_names: expected an array of strings");
     }
 }

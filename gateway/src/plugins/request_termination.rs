@@ -2,14 +2,32 @@
 
 use super::cx::{Answer, AnswerBody, Cx};
 use super::form;
-use super::{Access, Fields, Plugin, PluginError, Verdict};
+use super::{Access, Fields, Plugin, PluginError, Site, Verdict};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The plugin's name.
 pub const NAME: &str = "request-termination";
+
+/// The plugin before it is configured.
+pub(super) struct Definition;
+
+impl super::Definition for Definition {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn priority(&self) -> i32 {
+        2
+    }
+
+    fn build(&self, config: &Map<String, Value>, _: &Site<'_>) -> Result<Arc<dyn Plugin>, PluginError> {
+        Ok(Arc::new(RequestTermination::parse(config)?))
+    }
+}
 
 /// A configured instance.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ pub(super) struct TlsConfigs {
     known: Mutex<HashMap<u64, Arc<ClientConfig>>>,
 }
 
-/// Names a configuration: a hash of the settings and of the versions of the entities that they refer to.
+/// Names a configuration: a hash of the settings and of the content of the entities that they refer to. Not of their versions,
+/// which another epoch uses again for other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TlsIdentity(u64);
 
@@ -30,8 +31,8 @@ impl TlsIdentity {
         let mut hash = Xxh3::new();
         let mut entity = |kind: Kind, id: Id| {
             hash.update(&id.to_bytes());
-            let version = snapshot.catalog().get(kind, id).map_or(0, |entry| entry.version);
-            hash.update(&version.to_le_bytes());
+            let tag = snapshot.catalog().get(kind, id).map_or(0, |entry| entry.tag);
+            hash.update(&tag.to_le_bytes());
         };
         if let Some(certificate) = client_certificate(tls, upstream_certificate) {
             entity(Kind::Certificate, certificate);

@@ -4,10 +4,11 @@
 //! what it touches; that references resolve and unique values are unique is the catalog's to judge.
 
 use super::entities::{
-    Consumer, Instance, JwtSecret, KeyauthCredential, Lifetime, Protocol, Scope, Service, ServiceTls, Target, Upstream,
+    Consumer, Instance, JwtSecret, KeyauthCredential, Lifetime, Protocol, Scope, Service, ServiceTls, Sni, Target,
+    Upstream,
 };
 use super::{InstanceList, Snapshot, scope_key};
-use crate::plugins::{self, jwt::VerifyKey};
+use crate::plugins::{Site, jwt::VerifyKey};
 use crate::router::CompiledRoute;
 use model::body::BodyError;
 use model::catalog::Conflict;
@@ -98,7 +99,7 @@ impl Snapshot {
             }
             Kind::Sni => {
                 let sni = kinds::snis::Sni::decode(body_bytes).map_err(body)?;
-                self.snis.insert(id.0, sni.certificate.id);
+                self.snis.insert(id.0, Sni { certificate: sni.certificate.id });
             }
             Kind::CaCertificate => {
                 let ca = kinds::ca_certificates::CaCertificate::decode(body_bytes).map_err(body)?;
@@ -196,15 +197,14 @@ impl Snapshot {
     fn put_plugin(&mut self, plugin: &kinds::plugins::Plugin) -> Result<(), Rejection> {
         let refuse =
             |path: &str, message: &dyn ToString| Rejection::new(Kind::Plugin, plugin.id, path, message.to_string());
-        let Some(def) = model::plugins::find(&plugin.name) else {
-            let message = format!("plugin '{}' is not in this data plane", plugin.name);
-            return Err(refuse("name", &message));
-        };
+        let registry = Arc::clone(&self.registry);
+        let definition = registry.find(&plugin.name).map_err(|unknown| refuse("name", &unknown))?;
         if !plugin.enabled {
             self.delete(Kind::Plugin, plugin.id);
             return Ok(());
         }
-        let built = plugins::build(def.name, &plugin.config).map_err(|error| refuse("config", &error))?;
+        let site = Site { instance: plugin.id, states: registry.states() };
+        let built = definition.build(&plugin.config, &site).map_err(|error| refuse("config", &error))?;
         let scope = Scope {
             route: plugin.route.map(|route| route.id),
             service: plugin.service.map(|service| service.id),
@@ -213,8 +213,8 @@ impl Snapshot {
         let runs_on = |protocol| plugin.protocols.contains(&protocol);
         let instance = Arc::new(Instance {
             id: plugin.id,
-            name: def.name,
-            priority: def.priority,
+            name: definition.name(),
+            priority: definition.priority(),
             scope,
             on_http: runs_on(kinds::Protocol::Http),
             on_https: runs_on(kinds::Protocol::Https),

@@ -83,6 +83,13 @@ pub struct Upstream {
     pub client_certificate: Option<Id>,
 }
 
+/// A server name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sni {
+    /// What is shown to clients that ask for it.
+    pub certificate: Id,
+}
+
 /// One place that an upstream's requests may go to.
 #[derive(Debug)]
 pub struct Target {

@@ -1,7 +1,10 @@
-//! Where the current snapshot is found: one pointer, one swap, live on every worker.
+//! Where the current snapshot is found: one pointer, one swap, live on every worker. Whoever asked is told of the change
+//! after the swap.
 
 use super::Snapshot;
+use crate::plugins::events::Events;
 use arc_swap::{ArcSwap, Guard};
+use model::Change;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -9,6 +12,7 @@ use tokio::sync::watch;
 pub struct Live {
     current: ArcSwap<Snapshot>,
     version: watch::Sender<(u64, u64)>,
+    events: Events,
 }
 
 impl Live {
@@ -16,7 +20,8 @@ impl Live {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
         let (version, _) = watch::channel((snapshot.epoch, snapshot.version));
-        Self { current: ArcSwap::from_pointee(snapshot), version }
+        let events = Events::new(snapshot.registry().clone());
+        Self { current: ArcSwap::from_pointee(snapshot), version, events }
     }
 
     /// The snapshot for one request. Cheap; does not block a swap.
@@ -33,9 +38,18 @@ impl Live {
 
     /// Makes `snapshot` the one that every request from now on is served from.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        let at = (snapshot.epoch, snapshot.version);
-        self.current.store(snapshot);
-        self.version.send_replace(at);
+        self.swap(snapshot, None);
+    }
+
+    /// The same for a snapshot that differs from the current one by these changes and nothing else.
+    pub fn publish_step(&self, snapshot: Arc<Snapshot>, changes: &[Change]) {
+        self.swap(snapshot, Some(changes));
+    }
+
+    fn swap(&self, snapshot: Arc<Snapshot>, changes: Option<&[Change]>) {
+        let before = self.current.swap(snapshot.clone());
+        self.version.send_replace((snapshot.epoch, snapshot.version));
+        self.events.swapped(&before, &snapshot, changes);
     }
 
     /// Tells `(epoch, version)` after every swap.

@@ -14,7 +14,13 @@ impl Loader {
     /// Starts from nothing.
     #[must_use]
     pub fn new(epoch: u64, version: u64) -> Self {
-        let mut next = Snapshot::empty();
+        Self::after(&Snapshot::empty(), epoch, version)
+    }
+
+    /// Starts from nothing, for the place of a snapshot: what outlives snapshots is that one's.
+    #[must_use]
+    pub fn after(before: &Snapshot, epoch: u64, version: u64) -> Self {
+        let mut next = Snapshot::with(before.registry().clone());
         (next.epoch, next.version) = (epoch, version);
         Self { catalog: next.catalog.loader(), next }
     }

@@ -7,15 +7,18 @@
 
 mod compile;
 pub mod entities;
+mod held;
 pub mod live;
 mod load;
 
 pub use compile::Rejection;
+pub use held::Held;
 pub use live::Live;
 pub use load::Loader;
 
+use crate::plugins::{Registry, registry};
 use crate::router::Router;
-use entities::{Consumer, Instance, JwtSecret, KeyauthCredential, Scope, Service, Target, Upstream};
+use entities::{Consumer, Instance, JwtSecret, KeyauthCredential, Scope, Service, Sni, Target, Upstream};
 use model::trie::Trie;
 use model::{Catalog, Id, Kind};
 use pki::CertifiedKey;
@@ -51,8 +54,9 @@ pub struct Snapshot {
     with_route_and_service: usize,
     certificates: Trie<Arc<CertifiedKey>>,
     ca_certificates: Trie<Arc<str>>,
-    /// SNI to certificate.
-    snis: Trie<Id>,
+    snis: Trie<Sni>,
+    /// The plugins that it is compiled with; the same for all snapshots of a process.
+    registry: Arc<Registry>,
 }
 
 impl Default for Snapshot {
@@ -65,6 +69,12 @@ impl Snapshot {
     /// Nothing configured: every request is answered 404.
     #[must_use]
     pub fn empty() -> Self {
+        Self::with(Registry::new(&registry::ALL))
+    }
+
+    /// The same, for these plugins.
+    #[must_use]
+    pub fn with(registry: Arc<Registry>) -> Self {
         Self {
             epoch: 0,
             version: 0,
@@ -86,6 +96,7 @@ impl Snapshot {
             certificates: Trie::new(),
             ca_certificates: Trie::new(),
             snis: Trie::new(),
+            registry,
         }
     }
 
@@ -93,6 +104,12 @@ impl Snapshot {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// The plugins that it is compiled with.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// Finds the route of a request.
@@ -154,7 +171,7 @@ impl Snapshot {
         let right = || name.rsplit_once('.').and_then(|(rest, _)| find(&format!("{rest}.*")));
         let any = || find("*");
         let sni = find(name).or_else(left).or_else(right).or_else(any)?;
-        self.certificate(*self.snis.get(sni.0)?)
+        self.certificate(self.snis.get(sni.0)?.certificate)
     }
 
     /// A certificate with its key.

@@ -123,7 +123,7 @@ impl Applier {
         let next = self.live.snapshot().apply(epoch, version, &changes)?;
         check_root(&next, root)?;
         self.keep(&next, &changes).await;
-        self.live.publish(Arc::new(next));
+        self.live.publish_step(Arc::new(next), &changes);
         Ok(())
     }
 
@@ -167,7 +167,14 @@ impl Applier {
                 Err(error) => (None, Some(error)),
             },
         };
-        Full { loader: Loader::new(epoch, version), epoch, version, stage, batch: Vec::new(), trouble }
+        Full {
+            loader: Loader::after(&self.live.snapshot(), epoch, version),
+            epoch,
+            version,
+            stage,
+            batch: Vec::new(),
+            trouble,
+        }
     }
 
     /// Puts a complete full sync in the place of what is served.

@@ -58,6 +58,11 @@ impl Config {
         self.with(Kind::Plugin, merged(json!({ "id": id(n), "name": name }), fields))
     }
 
+    /// What a control plane would send for it.
+    pub fn changes(self) -> Vec<Change> {
+        self.changes
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::empty().apply(1, 1, &self.changes).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -105,9 +110,25 @@ impl Gateway {
         settings: Settings,
         limits: Limits,
     ) -> Self {
+        let live = Arc::new(Live::new(snapshot));
+        Self::start_live(listeners, tls, access_log, live, settings, limits)
+    }
+
+    /// A gateway that serves what `live` says, on a port of its own.
+    pub fn over(live: Arc<Live>, settings: Settings, limits: Limits) -> Self {
+        Self::start_live("127.0.0.1:0", None, None, live, settings, limits)
+    }
+
+    fn start_live(
+        listeners: &str,
+        tls: Option<Arc<pki::ServerConfig>>,
+        access_log: Option<AccessLog>,
+        live: Arc<Live>,
+        settings: Settings,
+        limits: Limits,
+    ) -> Self {
         let items: Vec<String> = listeners.split(',').map(|item| item.trim().to_owned()).collect();
         let bound = listen::bind(&settings_listen::listeners(&items).unwrap()).unwrap();
-        let live = Arc::new(Live::new(snapshot));
         let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), access_log, Arc::default()));
         let (shutdown, watched) = watch::channel(false);
         let workers = Workers::start(1, &bound, &shared, tls, limits, &watched).unwrap();

@@ -11,16 +11,34 @@ pub use key::{KeyError, VerifyKey};
 use super::auth::Common;
 use super::cx::{Answer, Cx};
 use super::form;
-use super::{Access, Fields, Plugin, PluginError};
+use super::{Access, Fields, Plugin, PluginError, Site};
 use http::StatusCode;
 use http::header::{COOKIE, WWW_AUTHENTICATE};
 use model::Id;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::sync::Arc;
 use token::{Claim, Token};
 
 /// The plugin's name.
 pub const NAME: &str = "jwt";
+
+/// The plugin before it is configured.
+pub(super) struct Definition;
+
+impl super::Definition for Definition {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn priority(&self) -> i32 {
+        1450
+    }
+
+    fn build(&self, config: &Map<String, Value>, _: &Site<'_>) -> Result<Arc<dyn Plugin>, PluginError> {
+        Ok(Arc::new(Jwt::parse(config)?))
+    }
+}
 
 /// A configured instance.
 #[derive(Debug)]
