@@ -26,6 +26,9 @@ pub struct Meta {
     pub count: u64,
     /// Who brought it.
     pub source: Source,
+    /// The term of that epoch. Appended: 0 in what earlier versions wrote.
+    #[serde(skip)]
+    pub term: u32,
 }
 
 /// Who brought a content.
@@ -50,6 +53,7 @@ impl Meta {
             root: snapshot.catalog().digest(),
             count: snapshot.catalog().len() as u64,
             source,
+            term: snapshot.term,
         }
     }
 
@@ -57,7 +61,16 @@ impl Meta {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Serialising integers into a vector cannot fail.
-        postcard::to_allocvec(self).unwrap_or_default()
+        let mut bytes = postcard::to_allocvec(self).unwrap_or_default();
+        bytes.extend(postcard::to_allocvec(&self.term).unwrap_or_default());
+        bytes
+    }
+
+    /// What [`Meta::to_bytes`] wrote, in this version or another.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (meta, later): (Self, _) = postcard::take_from_bytes(bytes).ok()?;
+        let term = if later.is_empty() { 0 } else { postcard::take_from_bytes(later).ok()?.0 };
+        Some(Self { term, ..meta })
     }
 }
 
@@ -129,13 +142,13 @@ pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
         return Ok(Opened { store, content: None, unserved: None });
     };
     let unserved = |unserved| (None, Some(unserved));
-    let (content, unserved) = match (rejected, postcard::from_bytes::<Meta>(&bytes)) {
+    let (content, unserved) = match (rejected, Meta::from_bytes(&bytes)) {
         (Some(rejection), _) => unserved(Unserved::Rejected(rejection)),
-        (None, Err(_)) => unserved(Unserved::UnknownMeta),
-        (None, Ok(meta)) => match loader.finish() {
+        (None, None) => unserved(Unserved::UnknownMeta),
+        (None, Some(meta)) => match loader.finish() {
             Err(rejection) => unserved(Unserved::Rejected(rejection)),
             Ok(mut snapshot) => {
-                (snapshot.epoch, snapshot.version) = (meta.epoch, meta.version);
+                (snapshot.epoch, snapshot.term, snapshot.version) = (meta.epoch, meta.term, meta.version);
                 (Some((snapshot, meta)), None)
             }
         },

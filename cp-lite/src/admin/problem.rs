@@ -73,6 +73,8 @@ pub(super) enum Problem {
     InvalidTags(&'static str),
     /// Several changes of one transaction are wrong.
     Changes(StatusCode, String, Vec<Value>),
+    /// This control plane takes no changes: it follows another one.
+    Follower,
     /// What the request expected is no longer so.
     Outdated(String),
     /// So many others changed the same entity that this request never had its turn.
@@ -102,6 +104,7 @@ impl Problem {
             error @ (CommitError::TooManyChanges { .. } | CommitError::TooManyBytes { .. }) => {
                 Self::BadRequest(error.to_string())
             }
+            CommitError::Follower => Self::Follower,
             error @ (CommitError::Store(_) | CommitError::Closed) => Self::Internal(error.to_string()),
         }
     }
@@ -133,7 +136,7 @@ impl Problem {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::NotFoundWords(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) | Self::Follower => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unique { .. } | Self::Outdated(_) => StatusCode::CONFLICT,
@@ -154,6 +157,12 @@ impl Problem {
             Self::NotFoundWords(text) | Self::BadBody(text) | Self::BadRequest(text) | Self::Outdated(text) => {
                 message(&text)
             }
+            Self::Follower => coded(
+                12,
+                "operation unsupported",
+                "this control plane follows another one and takes no changes",
+                json!({}),
+            ),
             Self::Contended => message("too many others are changing the same entity; try again"),
             Self::Changes(_, text, errors) => json!({"message": text, "errors": errors}),
             Self::Schema(violations) => violations.to_json(),

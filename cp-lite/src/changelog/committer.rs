@@ -4,7 +4,9 @@
 //! one `fdatasync`, alone a writer waits for nobody. The mailbox is bounded: writers beyond it wait their turn.
 
 use super::draft::{Draft, TOMBSTONES_MAX};
+use super::follow::{FollowError, Step};
 use super::record::{self, Loaded, Meta, Unreadable};
+use super::role::{self, Role, Standing, Surprise};
 use super::{Changelog, CommitError, Committed, NodeRow, Pending, Transaction, View};
 use arc_swap::ArcSwap;
 use model::catalog::{Conflict, Loader};
@@ -32,6 +34,18 @@ pub struct Local {
     mailbox: Option<mpsc::Sender<Job>>,
     published: Arc<Published>,
     thread: Option<JoinHandle<()>>,
+    /// The writers that the settings name.
+    writers: String,
+}
+
+/// A changelog with what was found at its opening.
+pub struct Opened {
+    /// The changelog.
+    pub changelog: Local,
+    /// What was kept of nodes.
+    pub nodes: Vec<NodeRow>,
+    /// What to tell about its role.
+    pub surprise: Option<Surprise>,
 }
 
 /// Why the changelog could not be opened.
@@ -114,6 +128,9 @@ struct Published {
 enum Job {
     Transaction(Transaction, oneshot::Sender<Result<Committed, CommitError>>),
     Note(Id, Option<Vec<u8>>, oneshot::Sender<Result<(), CommitError>>),
+    Follow(Step, oneshot::Sender<Result<(), FollowError>>),
+    /// A new epoch as the writer, of at least this term, over these writers.
+    Promote(u32, String, oneshot::Sender<Result<Arc<View>, CommitError>>),
 }
 
 impl Job {
@@ -122,6 +139,8 @@ impl Job {
         match self {
             Self::Transaction(transaction, _) => transaction.body_bytes(),
             Self::Note(_, row, _) => row.as_ref().map_or(0, Vec::len),
+            // Each is a batch of its own.
+            Self::Follow(..) | Self::Promote(..) => BATCH_BYTES_MAX,
         }
     }
 }
@@ -133,38 +152,81 @@ impl Local {
     /// # Errors
     /// When the store cannot be opened, or does not hold what this version can read.
     pub fn open(dir: &Path, options: store::Options) -> Result<(Self, Vec<NodeRow>), OpenError> {
+        Self::open_as(dir, options, &[]).map(|opened| (opened.changelog, opened.nodes))
+    }
+
+    /// The same, as a follower of whichever of these writers answers; which may not be the role it comes to.
+    ///
+    /// # Errors
+    /// As [`Local::open`].
+    pub fn open_as(dir: &Path, options: store::Options, writers: &[String]) -> Result<Opened, OpenError> {
+        let writers = writers.join(", ");
         let mut loading = Loading::new();
         let (mut store, meta) = Store::open(dir, options, &mut |key, value| loading.take(key, value))?;
-        let (view, nodes) = match meta {
+        let (mut view, standing, nodes) = match meta {
             Some(meta) => loading.finish(&meta)?,
-            None if loading.is_empty() => (create(&mut store)?, Vec::new()),
+            None if loading.is_empty() => (View::empty(0), Standing::default(), Vec::new()),
             None => return Err(OpenError::NoMeta),
         };
-        Ok((Self::start(view, nodes.clone(), Box::new(Guarded(Some(store))), TOMBSTONES_MAX)?, nodes))
+        let is_empty = view.version == 0;
+        let (role, surprise) = role::at_start(&standing, &writers, is_empty);
+        view.role = role;
+        if is_empty {
+            // Its own epoch would mean something to nobody: a follower has none before the writer's.
+            view.epoch = if role == Role::Follower { 0 } else { begin(&mut store, &view)? };
+        }
+        let over = if role == Role::Writer { standing.over } else { String::new() };
+        let start = Start { view, nodes: nodes.clone(), over, writers, tombstones_max: TOMBSTONES_MAX };
+        let changelog = Self::start(start, Box::new(Guarded(Some(store))))?;
+        Ok(Opened { changelog, nodes, surprise })
     }
 
     /// Starts the committer over a loaded view and what is known of nodes.
-    pub(super) fn start(
-        view: View,
-        nodes: Vec<NodeRow>,
-        store: Box<dyn Durable>,
-        tombstones_max: usize,
-    ) -> Result<Self, OpenError> {
+    pub(super) fn start(start: Start, store: Box<dyn Durable>) -> Result<Self, OpenError> {
+        let Start { view, nodes, over, writers, tombstones_max } = start;
         let (mailbox, jobs) = mpsc::channel(MAILBOX_MAX);
         let version = watch::Sender::new(view.version);
         let published = Published { view: ArcSwap::from_pointee(view), version, failure: Mutex::new(None) };
         let published = Arc::new(published);
         let nodes = nodes.into_iter().collect();
-        let mut committer = Committer { store, nodes, published: published.clone(), tombstones_max };
+        let mut committer = Committer { store, nodes, over, published: published.clone(), tombstones_max };
         let thread = std::thread::Builder::new().name("changelog".into()).spawn(move || committer.run(jobs))?;
-        Ok(Self { mailbox: Some(mailbox), published, thread: Some(thread) })
+        Ok(Self { mailbox: Some(mailbox), published, thread: Some(thread), writers })
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Job) -> Result<T, CommitError> {
+    async fn ask<T, E: Broken>(&self, job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        let mailbox = self.mailbox.as_ref().ok_or(CommitError::Closed)?;
-        mailbox.send(job(reply)).await.map_err(|_| CommitError::Closed)?;
-        answer.await.unwrap_or(Err(CommitError::Closed))
+        let mailbox = self.mailbox.as_ref().ok_or_else(E::closed)?;
+        mailbox.send(job(reply)).await.map_err(|_| E::closed())?;
+        answer.await.unwrap_or_else(|_| Err(E::closed()))
+    }
+}
+
+/// How whoever asked the committer is told that the fault is not theirs.
+trait Broken {
+    /// There is no committer any more.
+    fn closed() -> Self;
+    /// The store could not write.
+    fn store(error: &str) -> Self;
+}
+
+impl Broken for CommitError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+
+    fn store(error: &str) -> Self {
+        Self::Store(error.to_owned())
+    }
+}
+
+impl Broken for FollowError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+
+    fn store(error: &str) -> Self {
+        Self::Store(error.to_owned())
     }
 }
 
@@ -183,6 +245,15 @@ impl Changelog for Local {
 
     fn note(&self, node: Id, row: Option<Vec<u8>>) -> Pending<'_, Result<(), CommitError>> {
         Box::pin(self.ask(move |reply| Job::Note(node, row, reply)))
+    }
+
+    fn follow(&self, step: Step) -> Pending<'_, Result<(), FollowError>> {
+        Box::pin(self.ask(|reply| Job::Follow(step, reply)))
+    }
+
+    fn promote(&self, term: u32) -> Pending<'_, Result<Arc<View>, CommitError>> {
+        let over = role::clipped(&self.writers).to_owned();
+        Box::pin(self.ask(move |reply| Job::Promote(term, over, reply)))
     }
 
     fn failure(&self) -> Option<String> {
@@ -206,8 +277,19 @@ struct Committer {
     store: Box<dyn Durable>,
     /// What is kept of nodes, for the case that the whole content has to be written.
     nodes: BTreeMap<Id, Vec<u8>>,
+    /// As [`Standing`] has it.
+    over: String,
     published: Arc<Published>,
     tombstones_max: usize,
+}
+
+/// What the committer starts from.
+pub(super) struct Start {
+    pub(super) view: View,
+    pub(super) nodes: Vec<NodeRow>,
+    pub(super) over: String,
+    pub(super) writers: String,
+    pub(super) tombstones_max: usize,
 }
 
 impl Committer {
@@ -227,7 +309,7 @@ impl Committer {
     /// Judges every job in order, makes those that hold durable at once, publishes, and answers all.
     fn commit(&mut self, batch: Vec<Job>) {
         let before = self.published.view.load_full();
-        let mut draft = Draft::new(View::clone(&before), self.tombstones_max);
+        let mut draft = Draft::new(View::clone(&before), self.over.clone(), self.tombstones_max);
         let mut verdicts = Vec::with_capacity(batch.len());
         for job in batch {
             let tentative = !draft.is_empty();
@@ -246,6 +328,13 @@ impl Committer {
                     };
                     Verdict { reply: Reply::Note(reply), tentative: true }
                 }
+                Job::Follow(step, reply) => {
+                    Verdict { reply: Reply::Follow(draft.follow(step), reply), tentative: true }
+                }
+                Job::Promote(term, over, reply) => {
+                    draft.promote(new_epoch(), term, over);
+                    Verdict { reply: Reply::Promote(reply), tentative: true }
+                }
             });
         }
         let outcome = self.write_and_publish(draft, &before);
@@ -254,7 +343,7 @@ impl Committer {
         }
         *self.published.failure.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone().err();
         for verdict in verdicts {
-            verdict.tell(&outcome);
+            verdict.tell(&outcome, &self.published);
         }
     }
 
@@ -262,15 +351,17 @@ impl Committer {
         if draft.is_empty() {
             return Ok(());
         }
+        let (anew, over) = (draft.is_anew(), draft.over().to_owned());
         let (view, meta, changes) = draft.finish();
-        if weight(&changes) <= store::COMMIT_BYTES_MAX as usize {
+        if !anew && weight(&changes) <= store::COMMIT_BYTES_MAX as usize {
             self.store.commit(&meta, changes)?;
         } else {
             // More than the journal takes at once, such as the first load of a large configuration.
             let nodes = self.nodes.iter().map(|(id, row)| record::node(*id, Some(row.clone())));
             self.store.replace(&meta, &mut view.to_store().chain(nodes))?;
         }
-        if view.version != before.version {
+        self.over = over;
+        if (view.epoch, view.version, view.role) != (before.epoch, before.version, before.role) || anew {
             let version = view.version;
             self.published.view.store(Arc::new(view));
             self.published.version.send_replace(version);
@@ -294,29 +385,42 @@ struct Verdict {
 enum Reply {
     Transaction(Result<Committed, CommitError>, oneshot::Sender<Result<Committed, CommitError>>),
     Note(oneshot::Sender<Result<(), CommitError>>),
+    Follow(Result<(), FollowError>, oneshot::Sender<Result<(), FollowError>>),
+    Promote(oneshot::Sender<Result<Arc<View>, CommitError>>),
 }
 
 impl Verdict {
     /// Answers. Whoever no longer waits for the answer has lost nothing.
-    fn tell(self, outcome: &Result<(), String>) {
-        let failed = outcome.as_ref().err().filter(|_| self.tentative);
-        let failed = failed.map(|error| CommitError::Store(error.clone()));
+    fn tell(self, outcome: &Result<(), String>, published: &Published) {
+        let failed = outcome.as_ref().err().filter(|_| self.tentative).map(String::as_str);
         match self.reply {
-            Reply::Transaction(verdict, reply) => drop(reply.send(failed.map_or(verdict, Err))),
-            Reply::Note(reply) => drop(reply.send(failed.map_or(Ok(()), Err))),
+            Reply::Transaction(verdict, reply) => drop(reply.send(failed.map_or(verdict, |e| Err(Broken::store(e))))),
+            Reply::Note(reply) => drop(reply.send(failed.map_or(Ok(()), |e| Err(Broken::store(e))))),
+            // A step that was refused for itself has nothing to do with the store.
+            Reply::Follow(Err(refused), reply) => drop(reply.send(Err(refused))),
+            Reply::Follow(Ok(()), reply) => drop(reply.send(failed.map_or(Ok(()), |e| Err(Broken::store(e))))),
+            Reply::Promote(reply) => {
+                drop(reply.send(failed.map_or_else(|| Ok(published.view.load_full()), |e| Err(Broken::store(e)))));
+            }
         }
     }
 }
 
-/// A new database: its epoch is durable before it is used.
-fn create(store: &mut Store) -> Result<View, OpenError> {
-    // Folding a random id gives all the bits an epoch has; zero is kept for "none".
+/// A random epoch. Folding a random id gives all the bits that one has; zero is kept for "none".
+fn new_epoch() -> u64 {
     let random = Id::random().0;
-    let epoch = ((random >> 64) as u64 ^ random as u64).max(1);
-    let view = View::empty(epoch);
-    let meta = Meta { epoch, version: 0, floor: 0 }.encode();
+    ((random >> 64) as u64 ^ random as u64).max(1)
+}
+
+/// The epoch of a writer without content: the one it has, or a new one that is durable before it is used.
+fn begin(store: &mut Store, view: &View) -> Result<u64, OpenError> {
+    if view.epoch != 0 {
+        return Ok(view.epoch);
+    }
+    let epoch = new_epoch();
+    let meta = Meta { epoch, version: 0, floor: 0, term: view.term, standing: Standing::default() }.encode();
     store.commit(&meta, Vec::new()).map_err(OpenError::Create)?;
-    Ok(view)
+    Ok(epoch)
 }
 
 /// Records of the store on their way into a view, in any order.
@@ -352,16 +456,17 @@ impl Loading {
     }
 
     /// The view that the records make up, at the version that the meta record says.
-    pub(super) fn finish(self, meta: &[u8]) -> Result<(View, Vec<NodeRow>), OpenError> {
+    pub(super) fn finish(self, meta: &[u8]) -> Result<(View, Standing, Vec<NodeRow>), OpenError> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
-        let Meta { epoch, version, floor } = Meta::decode(meta)?;
+        let Meta { epoch, version, floor, term, standing } = Meta::decode(meta)?;
         let catalog = self.entities.finish().map_err(|conflicts| match conflicts.into_iter().next() {
             Some(conflict) => OpenError::Inconsistent(conflict),
             None => OpenError::NoMeta,
         })?;
-        Ok((View { epoch, version, floor, catalog, ..self.view }, self.nodes))
+        let role = standing.role;
+        Ok((View { epoch, term, role, version, floor, catalog, ..self.view }, standing, self.nodes))
     }
 
     fn try_take(&mut self, key: Key, value: &[u8]) -> Result<(), OpenError> {

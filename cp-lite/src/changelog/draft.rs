@@ -1,7 +1,9 @@
 //! The pure half of a commit: transactions judged one after another against a growing, unpublished view, and the list
 //! of store changes that makes the result durable. No I/O, no clock.
 
+use super::follow::{Content, FollowError, Step, Tail};
 use super::record::{self, Meta};
+use super::role::{Role, Standing};
 use super::{CommitError, Committed, Precondition, Transaction, View};
 use model::{Change, Record};
 use std::collections::BTreeMap;
@@ -20,18 +22,34 @@ pub(super) struct Draft {
     view: View,
     /// By key, so that an entity that changed twice in a batch is written once.
     writes: BTreeMap<Key, store::Change>,
+    /// The content is another one altogether: everything has to be written.
+    anew: bool,
+    /// There is something to write beside `writes`: version, epoch or role.
+    renumbered: bool,
+    /// Over which writers this control plane was promoted.
+    over: String,
     tombstones_max: usize,
 }
 
 impl Draft {
-    /// Starts from a view. `tombstones_max` is [`TOMBSTONES_MAX`] but in tests.
-    pub(super) fn new(view: View, tombstones_max: usize) -> Self {
-        Self { view, writes: BTreeMap::new(), tombstones_max }
+    /// Starts from a view. `tombstones_max` is [`TOMBSTONES_MAX`] but in tests; `over` as in [`Standing`].
+    pub(super) fn new(view: View, over: String, tombstones_max: usize) -> Self {
+        Self { view, writes: BTreeMap::new(), anew: false, renumbered: false, over, tombstones_max }
     }
 
     /// Whether there is anything to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && !self.renumbered
+    }
+
+    /// Over which writers this control plane was promoted.
+    pub(super) fn over(&self) -> &str {
+        &self.over
+    }
+
+    /// Whether everything has to be written, not only the changes.
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew
     }
 
     /// Adds what is known of a node.
@@ -41,6 +59,9 @@ impl Draft {
 
     /// Applies a transaction whole, or leaves the draft as it was.
     pub(super) fn apply(&mut self, transaction: Transaction) -> Result<Committed, CommitError> {
+        if self.view.role == Role::Follower {
+            return Err(CommitError::Follower);
+        }
         check_bounds(&transaction)?;
         if let Some(outdated) = transaction.preconditions.iter().find(|precondition| !self.holds(precondition)) {
             return Err(CommitError::Outdated(*outdated));
@@ -56,16 +77,74 @@ impl Draft {
         }
         self.view.catalog = catalog;
         self.view.version = version;
+        self.forget_deletions();
+        Ok(Committed { version, changed: changes.len() })
+    }
+
+    fn forget_deletions(&mut self) {
         for (kind, id) in self.view.forget_deletions(self.tombstones_max) {
             self.write(record::drop_deletion(kind, id));
         }
-        Ok(Committed { version, changed: changes.len() })
+    }
+
+    /// Takes over a step of the writer whole, or leaves the draft as it was.
+    pub(super) fn follow(&mut self, step: Step) -> Result<(), FollowError> {
+        if self.view.role == Role::Writer {
+            return Err(FollowError::Writer);
+        }
+        match step {
+            Step::Tail(tail) => self.tail(tail),
+            Step::Whole(content) => {
+                self.whole(*content);
+                Ok(())
+            }
+        }
+    }
+
+    fn tail(&mut self, tail: Tail) -> Result<(), FollowError> {
+        let Tail { epoch, from, to, root, changes } = tail;
+        let View { epoch: our_epoch, version, .. } = self.view;
+        if (epoch, from) != (our_epoch, version) || to < from {
+            return Err(FollowError::Base { epoch, from });
+        }
+        let last: BTreeMap<_, _> = changes.into_iter().map(|change| (change.key(), change)).collect();
+        let changes: Vec<Change> = last.into_values().collect();
+        let catalog = self.view.catalog.apply(&changes).map_err(FollowError::Refused)?;
+        if catalog.digest() != root {
+            return Err(FollowError::Root { found: catalog.digest(), expected: root });
+        }
+        // A deletion is remembered also of what was not here: nodes between the two versions may have it. It counts as of
+        // the step's end, so that whoever heard of it already hears of it again, and nobody never.
+        changes.iter().for_each(|change| self.mark(change, to));
+        (self.view.catalog, self.view.version) = (catalog, to);
+        self.forget_deletions();
+        self.renumbered = true;
+        Ok(())
+    }
+
+    fn whole(&mut self, content: Content) {
+        self.view = content.0;
+        self.writes.clear();
+        (self.anew, self.renumbered) = (true, true);
+    }
+
+    /// Begins an epoch as the writer, over these writers, with the content as it is. No node is in it at a version below
+    /// this one, so that no deletion needs to be remembered.
+    pub(super) fn promote(&mut self, epoch: u64, term: u32, over: String) {
+        let buried: Vec<_> = self.view.buried.iter().collect();
+        for (_, kind, id) in buried {
+            self.write(record::drop_deletion(kind, id));
+        }
+        self.view.raise_floor();
+        self.view.term = term.max(self.view.term.saturating_add(1));
+        (self.view.epoch, self.view.role) = (epoch, Role::Writer);
+        (self.over, self.renumbered) = (over, true);
     }
 
     /// The finished view, the meta record and the changes for the store.
     pub(super) fn finish(self) -> (View, Vec<u8>, Vec<store::Change>) {
-        let View { epoch, version, floor, .. } = self.view;
-        let meta = Meta { epoch, version, floor }.encode();
+        let View { epoch, version, floor, term, role, .. } = self.view;
+        let meta = Meta { epoch, version, floor, term, standing: Standing { role, over: self.over } }.encode();
         (self.view, meta, self.writes.into_values().collect())
     }
 
@@ -100,12 +179,13 @@ impl Draft {
         }
     }
 
+    /// Puts count as of the version they carry, deletions as of `version`.
     fn mark(&mut self, change: &Change, version: u64) {
         let (kind, id) = change.key();
         let before = self.view.catalog.get(kind, id).map(|entry| entry.version);
         match change {
             Change::Put(record) => {
-                if self.view.mark_changed(version, before, kind, id) {
+                if self.view.mark_changed(record.version, before, kind, id) {
                     self.write(record::drop_deletion(kind, id));
                 }
                 self.write(record::put_entity(record));

@@ -5,20 +5,25 @@
 //! implementation on this machine's disk: a single committer thread that takes all waiting transactions at once,
 //! judges each against the configuration including those before it, makes them durable with one write to the store
 //! and only then publishes the new [`View`]. Readers hold an immutable view and never wait; nothing here knows what a
-//! node is, so that no node can hold up a write.
+//! node is, so that no node can hold up a write. On a follower ([`role`]) nobody writes: what the writer sent comes in
+//! steps ([`follow`]) that bring their versions along.
 
 mod audience;
 mod committer;
 mod draft;
+mod follow;
 mod index;
 mod record;
+mod role;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use audience::Audience;
-pub use committer::{Local, OpenError};
+pub use committer::{Local, OpenError, Opened};
 pub use draft::{TOMBSTONES_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_CHANGES_MAX};
+pub use follow::{FollowError, Step, Tail, Whole};
+pub use role::{Role, Surprise};
 pub use view::{BeyondHorizon, Touched, View};
 
 /// A store in memory for the tests of those above.
@@ -54,6 +59,14 @@ pub trait Changelog: Send + Sync {
 
     /// Keeps (or, with `None`, forgets) what is known of a node across restarts. Gives no version and wakes nobody.
     fn note(&self, node: Id, row: Option<Vec<u8>>) -> Pending<'_, Result<(), CommitError>>;
+
+    /// Takes over what the writer sent. When the future is ready with `Ok`, it is durable and every later
+    /// [`Changelog::view`] shows it.
+    fn follow(&self, step: Step) -> Pending<'_, Result<(), FollowError>>;
+
+    /// Makes this control plane the writer of a new epoch with the content that it has. The new term is at least `term`,
+    /// and higher than the one before. Returns the view that was made durable.
+    fn promote(&self, term: u32) -> Pending<'_, Result<Arc<View>, CommitError>>;
 
     /// Why the last commit could not be made durable; `None` when it could.
     fn failure(&self) -> Option<String>;
@@ -116,6 +129,9 @@ pub enum CommitError {
         /// How many they have.
         bytes: usize,
     },
+    /// This control plane follows another one.
+    #[error("this control plane follows another one and takes no changes")]
+    Follower,
     /// The store could not make it durable; nothing was changed, and it may be tried again.
     #[error("the store could not write: {0}")]
     Store(String),

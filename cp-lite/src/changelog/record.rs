@@ -1,9 +1,10 @@
 //! How the changelog lies in the store: table 1 holds entities (version, tag, audience, body), table 2 deletions
 //! (version, audience),
-//! table 3 what is known of nodes (opaque here); the meta record holds epoch, version and floor.
+//! table 3 what is known of nodes (opaque here); the meta record holds epoch, version, floor, term and role.
 //! Numbers are little-endian; the store itself seals every record.
 
 use super::Audience;
+use super::role::{Role, Standing};
 use model::{Id, Kind, Record};
 use std::sync::Arc;
 use store::Key;
@@ -15,12 +16,18 @@ const NODES: u8 = 3;
 /// The layout that this module writes.
 const FORMAT: u8 = 1;
 
-/// The numbers that every commit writes beside its changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+const WRITER: u8 = 0;
+const FOLLOWER: u8 = 1;
+
+/// What every commit writes beside its changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub(super) epoch: u64,
     pub(super) version: u64,
     pub(super) floor: u64,
+    /// Was appended, as was what follows: a meta of earlier versions ends before it, and is of a writer of term 0.
+    pub(super) term: u32,
+    pub(super) standing: Standing,
 }
 
 /// A record of the store, understood.
@@ -49,14 +56,20 @@ pub enum Unreadable {
     /// The meta record has a layout that this version does not know.
     #[error("unknown layout {0}")]
     Format(u8),
+    /// The meta record says that this is neither a writer nor a follower.
+    #[error("unknown role {0}")]
+    Role(u8),
 }
 
 impl Meta {
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         for number in [self.epoch, self.version, self.floor] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(&self.term.to_le_bytes());
+        bytes.push(if self.standing.role == Role::Writer { WRITER } else { FOLLOWER });
+        bytes.extend_from_slice(self.standing.over.as_bytes());
         bytes
     }
 
@@ -68,8 +81,18 @@ impl Meta {
         }
         let (epoch, rest) = number(rest).ok_or_else(|| short.clone())?;
         let (version, rest) = number(rest).ok_or_else(|| short.clone())?;
-        let (floor, _) = number(rest).ok_or(short)?;
-        Ok(Self { epoch, version, floor })
+        let (floor, rest) = number(rest).ok_or_else(|| short.clone())?;
+        let Some((term, rest)) = rest.split_first_chunk() else {
+            return Ok(Self { epoch, version, floor, term: 0, standing: Standing::default() });
+        };
+        let (&role, over) = rest.split_first().ok_or(short)?;
+        let role = match role {
+            WRITER => Role::Writer,
+            FOLLOWER => Role::Follower,
+            other => return Err(Unreadable::Role(other)),
+        };
+        let standing = Standing { role, over: String::from_utf8_lossy(over).into_owned() };
+        Ok(Self { epoch, version, floor, term: u32::from_le_bytes(*term), standing })
     }
 }
 

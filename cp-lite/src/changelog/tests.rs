@@ -1,6 +1,7 @@
 //! What the changelog promises, on a store in memory that can fail and wait, and once on the real one.
 
-use super::committer::{Durable, Guarded, Loading};
+use super::committer::{Durable, Guarded, Loading, Start};
+use super::role::Standing;
 use super::*;
 use model::Record;
 use model::kinds::consumers::Consumer;
@@ -33,8 +34,20 @@ struct Content {
 impl Memory {
     /// A changelog over this store, with a limit of remembered deletions.
     pub(crate) fn open(&self, tombstones_max: usize) -> Local {
-        let (view, nodes) = self.load();
-        Local::start(view, nodes, Box::new(self.clone()), tombstones_max).unwrap()
+        let (view, standing, nodes) = self.load_all();
+        self.start(view, standing.over, nodes, tombstones_max)
+    }
+
+    /// The same as a follower, whatever it was before.
+    pub(crate) fn follow(&self, tombstones_max: usize) -> Local {
+        let (view, _, nodes) = self.load_all();
+        let epoch = if view.version == 0 { 0 } else { view.epoch };
+        self.start(View { role: Role::Follower, epoch, ..view }, String::new(), nodes, tombstones_max)
+    }
+
+    fn start(&self, view: View, over: String, nodes: Vec<NodeRow>, tombstones_max: usize) -> Local {
+        let start = Start { view, nodes, over, writers: "writer:8005".to_owned(), tombstones_max };
+        Local::start(start, Box::new(self.clone())).unwrap()
     }
 
     /// Lets the next write fail.
@@ -43,10 +56,15 @@ impl Memory {
     }
 
     /// What a start would find, the records in descending order: children before their parents.
-    fn load(&self) -> (View, Vec<NodeRow>) {
+    pub(super) fn load(&self) -> (View, Vec<NodeRow>) {
+        let (view, _, nodes) = self.load_all();
+        (view, nodes)
+    }
+
+    pub(super) fn load_all(&self) -> (View, Standing, Vec<NodeRow>) {
         let content = self.content.lock().unwrap();
         if content.meta.is_empty() {
-            return (View::empty(7), Vec::new());
+            return (View::empty(7), Standing::default(), Vec::new());
         }
         let mut loading = Loading::new();
         for (key, value) in content.records.iter().rev() {
@@ -97,7 +115,7 @@ impl Durable for Memory {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -105,18 +123,18 @@ fn put(kind: Kind, id: Id, body: Vec<u8>) -> Change {
     Change::Put(Record { kind, id, version: 0, tag: 0, body: body.into() })
 }
 
-fn consumer(id: u128, username: &str) -> Change {
+pub(super) fn consumer(id: u128, username: &str) -> Change {
     let entity = Consumer { id: Id(id), username: Some(username.to_owned()), ..Consumer::default() };
     put(Kind::Consumer, Id(id), entity.encode().unwrap())
 }
 
-fn key(id: u128, consumer: u128, key: &str) -> Change {
+pub(super) fn key(id: u128, consumer: u128, key: &str) -> Change {
     let consumer = model::body::ForeignKey { id: Id(consumer) };
     let entity = KeyauthCredential { id: Id(id), consumer, key: key.to_owned(), ..KeyauthCredential::default() };
     put(Kind::KeyauthCredential, Id(id), entity.encode().unwrap())
 }
 
-fn transaction(changes: impl IntoIterator<Item = Change>) -> Transaction {
+pub(super) fn transaction(changes: impl IntoIterator<Item = Change>) -> Transaction {
     Transaction { changes: changes.into_iter().collect(), preconditions: Vec::new() }
 }
 
@@ -290,7 +308,7 @@ fn a_store_that_panics_fails_that_commit_and_all_later_ones_and_nothing_else() {
 
 /// One random operation of a transaction, on few enough entities that they meet.
 #[derive(Debug, Clone)]
-enum Op {
+pub(super) enum Op {
     PutConsumer(u8, u8),
     PutKey(u8, u8, u8),
     DeleteConsumer(u8),
@@ -298,7 +316,7 @@ enum Op {
 }
 
 impl Op {
-    fn change(&self) -> Change {
+    pub(super) fn change(&self) -> Change {
         match self {
             Self::PutConsumer(id, name) => consumer(u128::from(*id), &format!("user-{name}")),
             Self::PutKey(id, owner, value) => key(u128::from(*id), u128::from(*owner), &format!("key-{value}")),
@@ -308,7 +326,7 @@ impl Op {
     }
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..6u8, 0..8u8).prop_map(|(id, name)| Op::PutConsumer(id, name)),
         3 => (0..6u8, 0..6u8, 0..8u8).prop_map(|(id, owner, value)| Op::PutKey(id, owner, value)),

@@ -1,8 +1,8 @@
 //! The configuration at one version, with its recent past: what a reader of the changelog holds.
 
-use super::Audience;
 use super::index::VersionIndex;
 use super::record;
+use super::{Audience, Role};
 use model::kind::KINDS;
 use model::trie::Trie;
 use model::{Catalog, Change, Id, Kind, Record};
@@ -11,7 +11,12 @@ use model::{Catalog, Change, Id, Kind, Record};
 #[derive(Clone, Debug)]
 pub struct View {
     /// The incarnation of the database, random at creation: versions of different epochs mean nothing to each other.
+    /// 0 on a follower that has not heard from a writer yet; there is nothing to be read then.
     pub epoch: u64,
+    /// How often the cluster's writer was replaced before this epoch. Of two epochs the one with the higher term counts.
+    pub term: u32,
+    /// Whether this control plane takes changes.
+    pub role: Role,
     /// The newest commit; 0 before the first.
     pub version: u64,
     /// The oldest version for which [`View::since`] has an answer.
@@ -52,6 +57,8 @@ impl View {
     pub fn empty(epoch: u64) -> Self {
         Self {
             epoch,
+            term: 0,
+            role: Role::Writer,
             version: 0,
             floor: 0,
             catalog: Catalog::keeping_bodies(),
@@ -145,8 +152,17 @@ impl View {
 
     /// Notes a deletion that happened at `version`.
     pub(super) fn bury(&mut self, version: u64, kind: Kind, id: Id) {
-        self.tombstones[kind.index()].insert(id.0, version);
+        if let Some(earlier) = self.tombstones[kind.index()].insert(id.0, version) {
+            self.buried.remove(earlier, kind, id);
+        }
         self.buried.insert(version, kind, id);
+    }
+
+    /// Forgets all deletions, so that nothing older than this version is told exactly.
+    pub(super) fn raise_floor(&mut self) {
+        self.buried = VersionIndex::default();
+        self.tombstones = std::array::from_fn(|_| Trie::new());
+        self.floor = self.version;
     }
 
     /// Forgets the oldest deletions until at most `keep` are left, and says which they were.

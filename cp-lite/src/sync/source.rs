@@ -157,6 +157,10 @@ impl Source for Published {
         self.view.epoch
     }
 
+    fn term(&self) -> u32 {
+        self.view.term
+    }
+
     fn head(&self) -> u64 {
         self.view.version
     }

@@ -32,6 +32,8 @@ type InstanceList = Arc<[Arc<Instance>]>;
 pub struct Snapshot {
     /// The incarnation of the control plane's database that it came from; 0 for a file.
     pub epoch: u64,
+    /// The term of that epoch.
+    pub term: u32,
     /// The commit that it is at; 0 for none.
     pub version: u64,
     catalog: Catalog,
@@ -77,6 +79,7 @@ impl Snapshot {
     pub fn with(registry: Arc<Registry>) -> Self {
         Self {
             epoch: 0,
+            term: 0,
             version: 0,
             catalog: Catalog::without_bodies(),
             router: Router::new(),

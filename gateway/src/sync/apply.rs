@@ -55,6 +55,7 @@ struct Backlog {
 pub struct Full {
     loader: Loader,
     epoch: u64,
+    term: u32,
     version: u64,
     stage: Option<ThreadReplacement>,
     batch: Vec<(Key, Arc<[u8]>)>,
@@ -170,6 +171,7 @@ impl Applier {
         Full {
             loader: Loader::after(&self.live.snapshot(), epoch, version),
             epoch,
+            term: 0,
             version,
             stage,
             batch: Vec::new(),
@@ -183,7 +185,8 @@ impl Applier {
     /// What forbids it; the old version serves on and stays durable.
     pub async fn finish(&mut self, mut full: Full, root: u64) -> Result<(), Refused> {
         full.flush().await;
-        let next = full.loader.finish()?;
+        let mut next = full.loader.finish()?;
+        next.term = full.term;
         check_root(&next, root)?;
         let meta = Meta::of(&next, Source::ControlPlane).to_bytes();
         let kept = match (full.stage, full.trouble) {
@@ -235,6 +238,12 @@ impl Applier {
 }
 
 impl Full {
+    /// The term of its epoch, if not 0.
+    #[must_use]
+    pub fn of_term(self, term: u32) -> Self {
+        Self { term, ..self }
+    }
+
     /// Takes one record.
     ///
     /// # Errors

@@ -99,6 +99,7 @@ pub struct Link<'a> {
     /// The version of the blob that is coming.
     offered: u64,
     epoch: u64,
+    term: u32,
     started: Instant,
 }
 
@@ -112,7 +113,7 @@ impl<'a> Link<'a> {
         reporter: &'a Reporter,
         started: Instant,
     ) -> Self {
-        Self { stream, session, applier, staging, reporter, full: None, offered: 0, epoch: 0, started }
+        Self { stream, session, applier, staging, reporter, full: None, offered: 0, epoch: 0, term: 0, started }
     }
 
     /// Holds the session until it ends. `greeted` is called once the control plane has welcomed this node.
@@ -120,6 +121,7 @@ impl<'a> Link<'a> {
         let mut bytes = vec![0; READ_BYTES];
         let (have, status) = self.hello();
         self.session.holds(self.staging.partial());
+        self.session.of_term(self.applier.snapshot().term);
         let mut actions = self.session.connected(have, status, self.now());
         loop {
             if let Err(error) = self.perform(actions, greeted).await {
@@ -173,7 +175,7 @@ impl<'a> Link<'a> {
                 Action::Send(bytes) => self.send(&bytes).await?,
                 Action::Welcomed(welcome) => {
                     *greeted = true;
-                    self.epoch = welcome.epoch;
+                    (self.epoch, self.term) = (welcome.epoch, welcome.term);
                     if matches!(welcome.mode, Mode::Same | Mode::Tail) {
                         self.staging.discard();
                     }
@@ -198,7 +200,7 @@ impl<'a> Link<'a> {
                     queue.extend(self.session.full_open(held, self.now()));
                 }
                 Action::FullBegin { epoch, begin } => {
-                    self.full = Some(self.applier.full(epoch, begin.version).await);
+                    self.full = Some(self.applier.full(epoch, begin.version).await.of_term(self.term));
                 }
                 Action::FullChunk { entities, bytes } => queue.extend(self.chunk(entities, bytes).await),
                 Action::FullBytes { bytes, .. } => queue.extend(self.keep(&bytes).await),
@@ -266,7 +268,7 @@ impl<'a> Link<'a> {
 
     /// All of a blob is here: takes it apart into another generation.
     async fn unpack(&mut self, epoch: u64, begin: FullBegin) -> Vec<Action> {
-        let full = self.applier.full(epoch, begin.version).await;
+        let full = self.applier.full(epoch, begin.version).await.of_term(self.term);
         let unpacked = fill(full, self.staging, begin).await;
         self.staging.discard();
         match unpacked {

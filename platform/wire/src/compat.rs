@@ -211,6 +211,7 @@ mod tests {
             status: 0,
             partial: None,
             features: 0,
+            term: 0,
         }
     }
 

@@ -41,7 +41,8 @@ use crate::delta::{Builder, Encoded, Entity, Op};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::{Offer, Sender, Wanted};
-use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, WANTED_MAX, clip};
+use crate::greeting::replaces;
+use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, REPLACED_RETRY_S, WANTED_MAX, clip};
 use crate::message::{
     Ack, Bye, ByeReason, CODEC_ZSTD, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
 };
@@ -165,6 +166,12 @@ impl Session {
             self.refuse_with(RefuseReason::Software, 0, reason.to_string(), &mut out);
             return out;
         }
+        if replaces((node.term, node.have.epoch), (source.term(), source.epoch())) {
+            let (term, ours) = (node.term, source.term());
+            let why = format!("the node has been in term {term} of the cluster; this control plane is of term {ours}");
+            self.refuse_with(RefuseReason::Replaced, REPLACED_RETRY_S, why, &mut out);
+            return out;
+        }
         self.state = State::Live;
         self.epoch = source.epoch();
         let heartbeat_s = self.config.heartbeat_s(node.heartbeat_s);
@@ -180,6 +187,7 @@ impl Session {
             incremental: self.report.incremental,
             mode: self.report.mode,
             message: clip(self.report.reason.clone()),
+            term: source.term(),
         };
         self.send(&Message::Welcome(welcome), &mut out);
         self.pump(source, &mut out);
@@ -494,6 +502,7 @@ impl Session {
             incremental: false,
             mode,
             message: message.clone(),
+            term: 0,
         };
         self.report.mode = mode;
         self.send(&Message::Welcome(welcome), out);

@@ -50,6 +50,7 @@ use crate::delta::{Assembler, Delta};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::{BlobError, Piece, Receiver};
+use crate::greeting::replaces;
 use crate::limits::{ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, WANT_MAX, clip};
 use crate::message::{
     Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Partial, Ping, Pong, Type,
@@ -67,6 +68,7 @@ enum State {
 
 struct Live {
     epoch: u64,
+    term: u32,
     incremental: bool,
     heartbeat_ms: u64,
     /// The heartbeat that HELLO or a PING last asked for.
@@ -91,6 +93,8 @@ pub struct Session {
     state: State,
     decoder: Decoder,
     have: Have,
+    /// The term of the last epoch that the node was in.
+    term: u32,
     /// The beginning of a blob that the caller holds.
     partial: Option<Partial>,
     /// When bytes last came.
@@ -118,6 +122,7 @@ impl Session {
             state: State::Closed,
             decoder: Decoder::new(),
             have: Have::default(),
+            term: 0,
             partial: None,
             heard: 0,
             sent: 0,
@@ -200,6 +205,12 @@ impl Session {
         self.partial = partial;
     }
 
+    /// The term of the last epoch that the node was in, for the next [`Session::connected`]: that of [`Have::epoch`], or
+    /// what is remembered of it where there is nothing else left. Sessions learn by themselves of later ones.
+    pub fn of_term(&mut self, term: u32) {
+        self.term = term;
+    }
+
     fn hello(&self, status: u32) -> Hello {
         let Identity {
             node,
@@ -230,6 +241,7 @@ impl Session {
             status,
             partial: self.partial,
             features,
+            term: self.term,
         }
     }
 
@@ -268,6 +280,7 @@ impl Session {
         let kept = if full && live.epoch != self.have.epoch { 0 } else { self.have.durable.min(version) };
         self.have.durable = if durable { version } else { kept };
         (self.have.epoch, self.have.applied, self.have.root) = (live.epoch, version, root);
+        self.term = live.term;
         self.ack(now, &mut out);
         out
     }
@@ -461,12 +474,18 @@ impl Session {
             }
             Mode::Same | Mode::Tail | Mode::Behind | Mode::Full | Mode::Withheld => {}
         }
+        if replaces((self.term, ours), (welcome.term, theirs)) {
+            let closed = Closed::Replaced { term: welcome.term, ours: self.term };
+            self.close(ByeReason::Replaced, &closed.to_string(), closed.clone(), now, out);
+            return Ok(());
+        }
         if welcome.proto != PROTO {
             return Err(ProtocolError::ProtoNotOffered { proto: welcome.proto });
         }
         self.sent = now;
         self.state = State::Live(Live {
             epoch: theirs,
+            term: welcome.term,
             incremental: welcome.incremental && self.identity.incremental,
             heartbeat_ms: u64::from(welcome.heartbeat_s) * 1000,
             asked_s: Some(self.identity.heartbeat_s),

@@ -90,6 +90,9 @@ pub struct Hello {
     /// bits that this build does not know are ignored.
     #[serde(skip)]
     pub features: u64,
+    /// The term of the last epoch that it was in: see [`replaces`]. Missing from early peers, which means 0.
+    #[serde(skip)]
+    pub term: u32,
 }
 
 impl Hello {
@@ -114,14 +117,16 @@ impl Hello {
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let (hello, later): (Self, _) = take_some(Type::Hello, payload)?;
         let (partial, later) = appended(later)?;
-        let (features, _later_fields) = appended(later)?;
-        Ok(Self { partial, features, ..hello })
+        let (features, later) = appended(later)?;
+        let (term, _later_fields) = appended(later)?;
+        Ok(Self { partial, features, term, ..hello })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = put(self);
         out.extend(put(&self.partial));
         out.extend(put(&self.features));
+        out.extend(put(&self.term));
         out
     }
 
@@ -169,6 +174,14 @@ impl Hello {
     }
 }
 
+/// Whether a database of this term and epoch has taken the place of the other. Terms count how often the writer of a
+/// cluster was replaced; with the same one the greater epoch counts, so that all nodes choose alike between two that
+/// were promoted at the same time. Of term 0, which says nothing, no epoch replaces another.
+#[must_use]
+pub fn replaces((term, epoch): (u32, u64), (other_term, other_epoch): (u32, u64)) -> bool {
+    term > other_term || (term == other_term && term > 0 && epoch > other_epoch)
+}
+
 /// A field that was appended after the first release: that of a peer which does not know it is as if it were empty.
 fn appended<'a, T: Default + Deserialize<'a>>(payload: &'a [u8]) -> Result<(T, &'a [u8]), ProtocolError> {
     if payload.is_empty() { Ok((T::default(), payload)) } else { take_some(Type::Hello, payload) }
@@ -185,6 +198,8 @@ open_byte! {
         Forbidden = 2,
         /// The control plane has too much to do; come back later.
         Busy = 3,
+        /// The node was with a writer that has taken this one's place.
+        Replaced = 4,
     }
 }
 
@@ -280,4 +295,21 @@ pub struct Welcome {
     pub mode: Mode,
     /// What an operator should read beside the mode; mostly empty.
     pub message: String,
+    /// The term of this epoch. Missing from early peers, which means 0.
+    #[serde(skip)]
+    pub term: u32,
+}
+
+impl Welcome {
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (welcome, later): (Self, _) = take_some(Type::Welcome, payload)?;
+        let term = if later.is_empty() { 0 } else { take_some(Type::Welcome, later)?.0 };
+        Ok(Self { term, ..welcome })
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = put(self);
+        out.extend(put(&self.term));
+        out
+    }
 }

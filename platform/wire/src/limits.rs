@@ -83,6 +83,9 @@ pub const FULL_PAUSE_MS_MIN: u64 = 1_000;
 /// The longest that a data plane leaves a full sync waiting after it refused others, in milliseconds.
 pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
 
+/// How long a node that was with the writer after this one's is asked to stay away, in seconds.
+pub const REPLACED_RETRY_S: u32 = 60;
+
 /// The default heartbeat, in seconds.
 pub const HEARTBEAT_S: u32 = 300;
 

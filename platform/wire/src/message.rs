@@ -11,7 +11,7 @@ use model::Id;
 use postcard::fixint::le;
 use serde::{Deserialize, Serialize};
 
-pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
+pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome, replaces};
 
 /// The type byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,6 +315,8 @@ open_byte! {
         Root = 7,
         /// Another control plane is to serve the node: [`Bye::to`], or any other where that is empty.
         Moved = 8,
+        /// The node was with a writer that has taken the place of this control plane's.
+        Replaced = 9,
     }
 }
 
@@ -399,7 +401,7 @@ impl Message {
         let payload = frame.payload;
         let message = match kind {
             Type::Hello => Self::Hello(Hello::decode(&payload)?),
-            Type::Welcome => Self::Welcome(take(kind, &payload)?),
+            Type::Welcome => Self::Welcome(Welcome::decode(&payload)?),
             Type::Delta => Self::Delta(payload, frame.more),
             Type::Ack => Self::Ack(Ack::decode(&payload)?),
             Type::Nack => Self::Nack(take(kind, &payload)?),
@@ -440,7 +442,7 @@ impl Message {
     pub fn encode(&self) -> Bytes {
         let payload = match self {
             Self::Hello(hello) => hello.encode(),
-            Self::Welcome(welcome) => put(welcome),
+            Self::Welcome(welcome) => welcome.encode(),
             Self::Delta(payload, _) => payload.to_vec(),
             Self::Ack(ack) => ack.encode(),
             Self::Nack(nack) => put(nack),

@@ -55,6 +55,7 @@ fn hello() -> Hello {
         status: 1,
         partial: None,
         features: 0,
+        term: 0,
     }
 }
 
@@ -62,16 +63,16 @@ fn hello() -> Hello {
 fn hello_is_as_documented() {
     golden(
         &Message::Hello(hello()),
-        "5a 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+        "5b 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
-         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01 00 00",
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 01 00 ac02 01 00 00 00",
     );
     let partial = Some(Partial { transfer: 0x0102_0304_0506_0708, offset: 300 });
     golden(
-        &Message::Hello(Hello { codecs: vec![0, 2], partial, features: 257, ..hello() }),
-        "66 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
+        &Message::Hello(Hello { codecs: vec![0, 2], partial, features: 257, term: 300, ..hello() }),
+        "68 01 01 01 00112233445566778899aabbccddeeff 06 656467652d37 05 302e312e30 \
          02 01 01 02 ac02 02 03 6a7774 00 03 6f776e 01 03 322e30 01 04 73697465 01 61 \
-         0807060504030201 ac02 ab02 ff00000000000000 02 01 02 00 02 ac02 01 01 0807060504030201 ac02 8102",
+         0807060504030201 ac02 ab02 ff00000000000000 02 01 02 00 02 ac02 01 01 0807060504030201 ac02 8102 ac02",
     );
 }
 
@@ -101,6 +102,7 @@ fn welcome_is_as_documented_in_each_mode() {
         incremental: false,
         mode: Mode::Same,
         message: "m".into(),
+        term: 2,
     };
     let modes = [
         (Mode::Same, "00 00 00"),
@@ -117,7 +119,7 @@ fn welcome_is_as_documented_in_each_mode() {
         golden(
             &Message::Welcome(welcome.clone()),
             &format!(
-                "2b 02 01 00112233445566778899aabbccddeeff 0900000000000000 ac02 0700000000000000 3c 00 {bytes} 01 6d"
+                "2c 02 01 00112233445566778899aabbccddeeff 0900000000000000 ac02 0700000000000000 3c 00 {bytes} 01 6d 02"
             ),
         );
     }

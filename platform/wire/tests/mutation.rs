@@ -116,6 +116,7 @@ fn random_bytes_never_panic_either_end() {
 
 fn welcome(mode: Mode) -> Vec<u8> {
     let welcome = Welcome {
+        term: 0,
         proto: 1,
         cluster: Id(2),
         epoch: lab::EPOCH,

@@ -13,6 +13,10 @@ use std::sync::Arc;
 pub trait Source {
     /// The incarnation of the database; never 0.
     fn epoch(&self) -> u64;
+    /// The term of that epoch: how often the cluster's writer was replaced before it.
+    fn term(&self) -> u32 {
+        0
+    }
     /// The newest version.
     fn head(&self) -> u64;
     /// The oldest version from which [`Source::delta`] is exact.

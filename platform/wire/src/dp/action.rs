@@ -131,6 +131,14 @@ pub enum Closed {
         /// The version.
         version: u64,
     },
+    /// The node was with a writer that has taken the place of this control plane's.
+    #[error("control plane is of term {term}, and this node has been in term {ours}, after it")]
+    Replaced {
+        /// The control plane's term.
+        term: u32,
+        /// The node's.
+        ours: u32,
+    },
     /// [`super::Session::bye`] was called.
     #[error("this end closed the session")]
     Shutdown,

@@ -217,6 +217,7 @@ pub(crate) fn hello_bytes() -> Vec<u8> {
         status: 0,
         partial: None,
         features: 0,
+        term: 0,
     };
     Message::Hello(hello).encode().to_vec()
 }
