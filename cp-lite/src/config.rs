@@ -90,9 +90,19 @@ fn encryption(settings: &mut Settings) -> Option<store::Encryption> {
     let mode = settings.parsed("declarative_config_encryption_mode", |name| {
         store::Mode::parse(name).ok_or_else(|| format!("\"{name}\" is not a mode"))
     })?;
-    // A key that is missing or cannot be read is reported as such.
+    let secret = secret(settings, "declarative_config_encryption_key")?;
+    let former = self::secret(settings, "declarative_config_encryption_key_former")?;
+    // A cluster key that is missing or cannot be read is reported as such.
     let key = settings.text("cluster_cert_key").and_then(|text| Material::load(text).ok()?.private_key().ok());
-    Some(store::Encryption { mode, secret: key.map(|key| store::Secret::new(key.secret_der())) })
+    let secret = secret.or_else(|| Some(store::Secret::new(key?.secret_der())));
+    Some(store::Encryption { mode, secret, former })
+}
+
+/// The secret that a setting names, if it is set. The outer `None`: it cannot be read, which is then noted.
+fn secret(settings: &mut Settings, name: &str) -> Option<Option<store::Secret>> {
+    let Some(text) = settings.text(name) else { return Some(None) };
+    let read = Material::load(text).and_then(|material| material.secret());
+    settings.noted(name, read).map(|bytes| Some(store::Secret::new(&bytes)))
 }
 
 fn shown(settings: &Settings) -> Map<String, Value> {

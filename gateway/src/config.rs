@@ -152,15 +152,26 @@ fn encryption(settings: &mut Settings) -> Option<store::Encryption> {
     let mode = settings.parsed("declarative_config_encryption_mode", |name| {
         store::Mode::parse(name).ok_or_else(|| format!("\"{name}\" is not a mode"))
     })?;
+    let secret = secret(settings, "declarative_config_encryption_key")?;
+    let former = self::secret(settings, "declarative_config_encryption_key_former")?;
     let key = settings.text("cluster_cert_key").map(Material::load);
-    if key.is_none() && mode != store::Mode::Off {
-        let why = "needs cluster_cert_key, from which the key of the store is derived";
+    if mode != store::Mode::Off && secret.is_none() && key.is_none() {
+        let why =
+            "needs cluster_cert_key or declarative_config_encryption_key, of which the key of the store is derived";
         settings.mistake("declarative_config_encryption_mode", why);
         return None;
     }
-    // A key that cannot be read is reported as such.
+    // A cluster key that cannot be read is reported as such.
     let key = key.and_then(|key| key.ok()?.private_key().ok());
-    Some(store::Encryption { mode, secret: key.map(|key| store::Secret::new(key.secret_der())) })
+    let secret = secret.or_else(|| Some(store::Secret::new(key?.secret_der())));
+    Some(store::Encryption { mode, secret, former })
+}
+
+/// The secret that a setting names, if it is set. The outer `None`: it cannot be read, which is then noted.
+fn secret(settings: &mut Settings, name: &str) -> Option<Option<store::Secret>> {
+    let Some(text) = settings.text(name) else { return Some(None) };
+    let read = Material::load(text).and_then(|material| material.secret());
+    settings.noted(name, read).map(|bytes| Some(store::Secret::new(&bytes)))
 }
 
 fn read_proxy(settings: &mut Settings) -> Option<proxy::Settings> {

@@ -113,6 +113,13 @@ impl Setup {
         self.with(key, quoted)
     }
 
+    /// Leaves a key unset.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.settings.retain(|(name, _)| name != key);
+        self
+    }
+
     /// Sets a variable of the environment.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {

@@ -59,8 +59,24 @@ pub const KEYS: &[Key] = &[
         "declarative_config_encryption_mode",
         Kind::Choice(&store::Mode::NAMES),
         "off",
-        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from cluster_cert_key: \
-         with another one the store cannot be read. What is stored already is written anew.",
+        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from \
+         declarative_config_encryption_key, or where that is unset from cluster_cert_key: with another one the store \
+         cannot be read. What is stored already is written anew.",
     ),
+    Key::unset(
+        "declarative_config_encryption_key",
+        Kind::Text,
+        "The path of a secret of its own for the store, instead of cluster_cert_key: a private key in PEM, or a file of \
+         at least 16 bytes that nobody can guess.",
+    )
+    .secret(),
+    Key::unset(
+        "declarative_config_encryption_key_former",
+        Kind::Text,
+        "The path of the secret that the store was encrypted with before: the former cluster_cert_key or \
+         declarative_config_encryption_key. While it is set, the store opens with either; without it, only with the \
+         present one.",
+    )
+    .secret(),
     Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
 ];

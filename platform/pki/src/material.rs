@@ -11,6 +11,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 /// The largest certificate or key file that is read. A chain of ten RSA-4096 certificates is 20 KiB.
 pub const MATERIAL_BYTES_MAX: u64 = 1024 * 1024;
 
+/// The fewest bytes of a secret that is no private key: 128 bits, if they are random.
+pub const SECRET_BYTES_MIN: usize = 16;
+
 /// A certificate or key that cannot be used. `origin` is the file, or says in which form the text was given inline.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -79,6 +82,9 @@ pub enum PkiError {
     Crypto(String),
 }
 
+/// How every section of PEM begins.
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";
+
 /// PEM text and the words in which to complain about it.
 #[derive(Clone)]
 pub struct Material {
@@ -113,7 +119,7 @@ impl Material {
         }
         let packed: String = value.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let pem = STANDARD.decode(packed).ok()?;
-        let is_pem = pem.windows(11).any(|window| window == b"-----BEGIN ");
+        let is_pem = pem.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN);
         is_pem.then(|| Material { origin: "base64 text in the settings".to_owned(), pem })
     }
 
@@ -141,6 +147,18 @@ impl Material {
             None if self.is_encrypted() => Err(PkiError::EncryptedKey { origin: self.origin.clone() }),
             None => Err(PkiError::NoKey { origin: self.origin.clone() }),
         }
+    }
+
+    /// What other keys are derived from: the private key in it, in DER, so that its PEM form does not matter; of what is
+    /// not PEM, all bytes as they are, a line break at the end included.
+    pub fn secret(&self) -> Result<Vec<u8>, PkiError> {
+        if self.pem.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
+            return self.private_key().map(|key| key.secret_der().to_vec());
+        }
+        if self.pem.len() < SECRET_BYTES_MIN {
+            return Err(self.malformed(format!("shorter than {SECRET_BYTES_MIN} bytes, which is no secret")));
+        }
+        Ok(self.pem.clone())
     }
 
     pub(crate) fn malformed(&self, why: impl Into<String>) -> PkiError {
@@ -187,6 +205,24 @@ mod tests {
         assert!(matches!(cert.private_key(), Err(PkiError::NoKey { .. })));
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_owned();
         assert!(matches!(Material::text("a.key", &encrypted).private_key(), Err(PkiError::EncryptedKey { .. })));
+    }
+
+    #[test]
+    fn a_secret_is_a_private_key_in_whatever_form_or_else_bytes_enough() {
+        let pair = issue::gen_cert(1, 1_700_000_000).unwrap();
+        let key = Material::load(&pair.key_pem).unwrap();
+        assert_eq!(key.secret().unwrap(), key.private_key().unwrap().secret_der());
+        assert_eq!(Material::load(&STANDARD.encode(&pair.key_pem)).unwrap().secret().unwrap(), key.secret().unwrap());
+        let certificate = Material::load(&pair.cert_pem).unwrap();
+        assert!(matches!(certificate.secret(), Err(PkiError::NoKey { .. })), "everybody knows a certificate");
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credential");
+        for (bytes, secret) in [(&b"0123456789abcdef\n"[..], true), (b"0123456789abcde", false)] {
+            std::fs::write(&path, bytes).unwrap();
+            let found = Material::load(path.to_str().unwrap()).unwrap().secret();
+            assert_eq!(found.ok(), secret.then(|| bytes.to_vec()));
+        }
     }
 
     #[test]

@@ -89,7 +89,8 @@ fn model(number: u64) -> Model {
 /// Encrypted as `POWERCUT_ENCRYPTION` says.
 fn options() -> Options {
     let mode = std::env::var("POWERCUT_ENCRYPTION").ok().and_then(|name| Mode::parse(&name)).unwrap_or_default();
-    Options { encryption: Encryption { mode, secret: Some(Secret::new(b"powercut")) }, ..Options::default() }
+    let secret = Some(Secret::new(b"powercut"));
+    Options { encryption: Encryption { mode, secret, former: None }, ..Options::default() }
 }
 
 fn write(dir: &Path, acks: &str, commits: u64) -> Result<(), Box<dyn Error>> {

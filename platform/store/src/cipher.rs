@@ -1,6 +1,8 @@
 //! Encryption at rest: values and metas are sealed before anything below sees them, so that journals, spill files and
 //! sled hold only what is sealed. Each content (each generation that did not come of a compaction) has a random data key
-//! of its own, which lies beside it, wrapped by a key that is derived from the caller's secret.
+//! of its own, which lies beside it, wrapped by a key that is derived from the caller's secret. While that secret is being
+//! replaced, the data key is wrapped twice, by the former one and by the one that follows, so that either opens it; what is
+//! sealed is never written anew for that.
 //!
 //! What is not hidden: keys, kinds, lengths, how often something changes. Whoever can write to the directory can put
 //! back an older state of it, but nothing that was not sealed with the data key under the same key.
@@ -19,6 +21,8 @@ use crate::{CommitError, Key, OpenError};
 
 /// The file in a generation that holds its wrapped data key; a generation without it is not encrypted.
 const FILE: &str = "key";
+/// The same data key wrapped by a second secret, while there are two.
+const SECOND: &str = "key2";
 const MAGIC: [u8; 8] = *b"EGkey1\n\0";
 const SALT_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
@@ -103,6 +107,19 @@ pub struct Encryption {
     pub mode: Mode,
     /// Needed unless the mode is [`Mode::Off`], and to open what was encrypted before.
     pub secret: Option<Secret>,
+    /// The secret before this one, as long as it may be needed: a content that only it opens is re-wrapped for `secret`
+    /// when the store is opened, and goes on opening with either until this is `None`.
+    pub former: Option<Secret>,
+}
+
+impl Encryption {
+    /// The secrets by which a data key is to be wrapped, in the order of their files. The former one keeps the first file:
+    /// a program that knows of one file only opens it with the secret that it knows.
+    fn secrets(&self) -> Vec<&Secret> {
+        let former = self.former.as_ref().filter(|former| Some(*former) != self.secret.as_ref());
+        let Some(secret) = &self.secret else { return former.into_iter().collect() };
+        former.into_iter().chain([secret]).collect()
+    }
 }
 
 /// Seals and opens the values of one content; does nothing where that is not encrypted.
@@ -110,8 +127,15 @@ pub struct Encryption {
 pub(crate) struct Cipher {
     mode: Mode,
     key: Option<Arc<LessSafeKey>>,
-    /// The bytes of the file with the wrapped key.
-    file: Arc<[u8]>,
+    /// The wrapped keys: the bytes of `key` and, while there are two secrets, of `key2`.
+    wraps: Arc<[Vec<u8>]>,
+}
+
+/// A data key as it was found.
+struct Unwrapped {
+    mode: Mode,
+    algorithm: &'static Algorithm,
+    data_key: Vec<u8>,
 }
 
 /// What sealed bytes are of; they open as nothing else.
@@ -135,56 +159,46 @@ impl What<'_> {
 impl Cipher {
     /// A cipher that leaves everything as it is.
     pub(crate) fn none() -> Cipher {
-        Cipher { mode: Mode::Off, key: None, file: Arc::default() }
+        Cipher { mode: Mode::Off, key: None, wraps: Arc::default() }
     }
 
     /// A cipher with a new data key. `None` where a secret is needed and missing.
     pub(crate) fn new(encryption: &Encryption) -> Result<Option<Cipher>, CommitError> {
-        let Some(algorithm) = encryption.mode.algorithm() else { return Ok(Some(Cipher::none())) };
-        let Some(secret) = &encryption.secret else { return Ok(None) };
-        let mut file = Vec::with_capacity(FILE_BYTES);
-        file.extend_from_slice(&MAGIC);
-        file.push(encryption.mode as u8);
-        file.extend_from_slice(&random::<SALT_BYTES>()?);
+        let mode = encryption.mode;
+        let Some(algorithm) = mode.algorithm() else { return Ok(Some(Cipher::none())) };
+        if encryption.secret.is_none() {
+            return Ok(None);
+        }
         let data_key = random::<KEY_BYTES>()?;
-        let sealed = wrapping_key(algorithm, secret, &file).and_then(|key| seal(&key, Aad::from(&file), &data_key));
-        file.extend_from_slice(&sealed.ok_or(CommitError::Encryption)?);
-        file.extend_from_slice(&hash(&file));
+        let wraps = wraps(encryption, mode, algorithm, &data_key)?;
         let key = UnboundKey::new(algorithm, &data_key).map_err(|_| CommitError::Encryption)?;
-        Ok(Some(Cipher { mode: encryption.mode, key: Some(Arc::new(LessSafeKey::new(key))), file: file.into() }))
+        Ok(Some(Cipher { mode, key: Some(Arc::new(LessSafeKey::new(key))), wraps: wraps.into() }))
     }
 
-    /// The cipher of a generation that exists.
-    pub(crate) fn load(gen_dir: &Path, secret: Option<&Secret>) -> Result<Cipher, OpenError> {
+    /// The cipher of a generation that exists. Before it returns, the data key is wrapped on disk as `encryption` wants
+    /// it, where the disk takes that; where not, the wraps that there are stay.
+    pub(crate) fn load(gen_dir: &Path, encryption: &Encryption) -> Result<Cipher, OpenError> {
         let path = gen_dir.join(FILE);
-        let file = read_small(&path, || OpenError::corrupt(&path, "not a key of ours"))?;
-        match (file, layout::says_encrypted(gen_dir)?) {
-            (None, false) => Ok(Cipher::none()),
-            (None, true) => Err(OpenError::corrupt(path, "the key of an encrypted generation is missing")),
-            (Some(_), false) => Err(OpenError::corrupt(path, "a key in a generation that is not encrypted")),
-            (Some(file), true) => Cipher::unwrap(&path, file, secret),
+        let read = |name| {
+            let path = gen_dir.join(name);
+            read_small(&path, || OpenError::corrupt(&path, "not a key of ours"))
+        };
+        let files = [read(FILE)?, read(SECOND)?];
+        match (files.iter().any(Option::is_some), layout::says_encrypted(gen_dir)?) {
+            (false, false) => return Ok(Cipher::none()),
+            (false, true) => return Err(OpenError::corrupt(path, "the key of an encrypted generation is missing")),
+            (true, false) => return Err(OpenError::corrupt(path, "a key in a generation that is not encrypted")),
+            (true, true) => {}
         }
-    }
-
-    fn unwrap(path: &Path, file: Vec<u8>, secret: Option<&Secret>) -> Result<Cipher, OpenError> {
-        let bad = || OpenError::corrupt(path, "a key that fails its hash");
-        let (body, found) = file.split_last_chunk::<HASH_BYTES>().ok_or_else(bad)?;
-        let (head, wrapped) = body.split_at_checked(HEAD_BYTES).ok_or_else(bad)?;
-        if file.len() != FILE_BYTES || *found != hash(body) || !head.starts_with(&MAGIC) {
-            return Err(bad());
-        }
-        let mode = head.get(MAGIC.len()).copied().and_then(Mode::from_code).ok_or_else(bad)?;
-        let algorithm = mode.algorithm().ok_or_else(bad)?;
-        let secret = secret.ok_or_else(|| OpenError::NoKey(path.into()))?;
-        let data_key = wrapping_key(algorithm, secret, head).and_then(|key| open(&key, Aad::from(head), wrapped));
-        let data_key = data_key.ok_or_else(|| OpenError::WrongKey(path.into()))?;
-        let key = UnboundKey::new(algorithm, &data_key).map_err(|_| bad())?;
-        Ok(Cipher { mode, key: Some(Arc::new(LessSafeKey::new(key))), file: file.into() })
+        let Unwrapped { mode, algorithm, data_key } = found(&path, &files, encryption)?;
+        let key = UnboundKey::new(algorithm, &data_key).map_err(|_| OpenError::corrupt(&path, "a key of no use"))?;
+        let wraps = settle(gen_dir, &files, encryption, &Unwrapped { mode, algorithm, data_key });
+        Ok(Cipher { mode, key: Some(Arc::new(LessSafeKey::new(key))), wraps: wraps.into() })
     }
 
     /// Writes the wrapped key into a generation that is being built.
     pub(crate) fn store(&self, gen_dir: &Path) -> std::io::Result<()> {
-        if self.key.is_some() { write_whole(gen_dir, FILE, &self.file) } else { Ok(()) }
+        self.wraps.iter().zip([FILE, SECOND]).try_for_each(|(wrap, name)| write_whole(gen_dir, name, wrap))
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -216,6 +230,101 @@ impl fmt::Debug for Cipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cipher({})", self.mode.name())
     }
+}
+
+/// The data key, from whichever file opens with whichever secret.
+fn found(path: &Path, files: &[Option<Vec<u8>>; 2], encryption: &Encryption) -> Result<Unwrapped, OpenError> {
+    let secrets = encryption.secrets();
+    let whole: Vec<_> = files.iter().flatten().filter_map(|file| parts(file)).collect();
+    if whole.is_empty() {
+        return Err(OpenError::corrupt(path, "a key that fails its hash"));
+    }
+    if secrets.is_empty() {
+        return Err(OpenError::NoKey(path.into()));
+    }
+    let mut pairs = whole.iter().flat_map(|parts| secrets.iter().map(move |secret| (parts, secret)));
+    let opened = pairs.find_map(|((mode, head, wrapped), secret)| {
+        let (mode, algorithm) = (*mode, mode.algorithm()?);
+        let data_key = unwrap(algorithm, secret, head, wrapped)?;
+        Some(Unwrapped { mode, algorithm, data_key })
+    });
+    opened.ok_or_else(|| OpenError::WrongKey(path.into()))
+}
+
+/// Brings the wraps on disk to what `encryption` wants, one file at a time, so that at every moment one of them opens
+/// with a secret that is set; returns them.
+fn settle(
+    gen_dir: &Path,
+    files: &[Option<Vec<u8>>; 2],
+    encryption: &Encryption,
+    Unwrapped { mode, algorithm, data_key }: &Unwrapped,
+) -> Vec<Vec<u8>> {
+    let is_good = |file: &Vec<u8>, secret: &Secret| {
+        let same = parts(file).filter(|(found, ..)| found == mode);
+        let opened = same.and_then(|(_, head, wrapped)| unwrap(algorithm, secret, head, wrapped));
+        opened.is_some_and(|opened| opened == *data_key)
+    };
+    let (mut wanted, mut done) = (Vec::new(), Ok(()));
+    for (secret, file) in encryption.secrets().into_iter().zip(files) {
+        wanted.push(match file {
+            Some(file) if is_good(file, secret) => file.clone(),
+            _ => match wrap(*mode, algorithm, secret, data_key) {
+                Ok(wrap) => wrap,
+                Err(error) => {
+                    tracing::error!(%error, "store: its key stays as it is");
+                    return files.iter().flatten().cloned().collect();
+                }
+            },
+        });
+    }
+    // The second file first: it holds the secret that is to stay.
+    for (name, (wanted, file)) in [FILE, SECOND].into_iter().zip(wanted.iter().zip(files)).rev() {
+        if file.as_ref() != Some(wanted) {
+            tracing::info!(file = name, "store: its key is wrapped anew");
+            done = done.and_then(|()| write_whole(gen_dir, name, wanted));
+        }
+    }
+    if wanted.len() < 2 && files[1].is_some() {
+        done = done.and_then(|()| layout::remove(&gen_dir.join(SECOND))).and_then(|()| layout::sync_dir(gen_dir));
+    }
+    if let Err(error) = done {
+        tracing::error!(%error, "store: its key cannot be wrapped anew on this disk; the former secret is still needed");
+    }
+    wanted
+}
+
+/// Mode, head and wrapped key of a key file; `None` if it is not one.
+fn parts(file: &[u8]) -> Option<(Mode, &[u8], &[u8])> {
+    let (body, found) = file.split_last_chunk::<HASH_BYTES>()?;
+    let (head, wrapped) = body.split_at_checked(HEAD_BYTES)?;
+    let sound = file.len() == FILE_BYTES && *found == hash(body) && head.starts_with(&MAGIC);
+    let mode = head.get(MAGIC.len()).copied().and_then(Mode::from_code)?;
+    sound.then_some((mode, head, wrapped))
+}
+
+/// The bytes of a key file for each secret.
+fn wraps(
+    encryption: &Encryption,
+    mode: Mode,
+    algorithm: &'static Algorithm,
+    data_key: &[u8],
+) -> Result<Vec<Vec<u8>>, CommitError> {
+    encryption.secrets().into_iter().map(|secret| wrap(mode, algorithm, secret, data_key)).collect()
+}
+
+fn wrap(mode: Mode, algorithm: &'static Algorithm, secret: &Secret, data_key: &[u8]) -> Result<Vec<u8>, CommitError> {
+    let mut file = Vec::with_capacity(FILE_BYTES);
+    file.extend_from_slice(&MAGIC);
+    file.push(mode as u8);
+    file.extend_from_slice(&random::<SALT_BYTES>()?);
+    let sealed = wrapping_key(algorithm, secret, &file).and_then(|key| seal(&key, Aad::from(&file), data_key));
+    file.extend_from_slice(&sealed.ok_or(CommitError::Encryption)?);
+    file.extend_from_slice(&hash(&file));
+    Ok(file)
+}
+
+fn unwrap(algorithm: &'static Algorithm, secret: &Secret, head: &[u8], wrapped: &[u8]) -> Option<Vec<u8>> {
+    open(&wrapping_key(algorithm, secret, head)?, Aad::from(head), wrapped)
 }
 
 /// Whether a generation has a key, and so is encrypted.
@@ -268,7 +377,7 @@ mod tests {
     use super::*;
 
     fn encryption(mode: Mode, secret: &[u8]) -> Encryption {
-        Encryption { mode, secret: Some(Secret::new(secret)) }
+        Encryption { mode, secret: Some(Secret::new(secret)), former: None }
     }
 
     #[test]

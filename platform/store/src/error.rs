@@ -27,7 +27,10 @@ pub enum OpenError {
     #[error("the store is encrypted, and there is no key to open {0} with")]
     NoKey(PathBuf),
     /// The content is encrypted with another secret. Nothing was touched.
-    #[error("the store is encrypted with another key: {0} does not open with this one; nothing was changed")]
+    #[error(
+        "the store is encrypted with another key: {0} does not open with this one \
+         (declarative_config_encryption_key_former names the one before); nothing was changed"
+    )]
     WrongKey(PathBuf),
     /// Written by a newer major version of the format; nothing was touched.
     #[error("{file} has format {found}, this program reads up to {known}")]

@@ -40,7 +40,7 @@ impl Store {
         let generation = generation_in_use(dir, &options)?;
         remove_other_generations(dir, generation)?;
         let gen_dir = generation_dir(dir, generation);
-        let cipher = Cipher::load(&gen_dir, options.encryption.secret.as_ref())?;
+        let cipher = Cipher::load(&gen_dir, &options.encryption)?;
         let pair = journal::read(&gen_dir, generation)?;
         let worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
         let (sled, root) = start_load(&worker, dir, &gen_dir, generation)?;

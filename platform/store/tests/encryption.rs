@@ -16,7 +16,7 @@ const NEEDLE: &[u8] = b"an-api-key-that-nobody-may-read";
 const MODES: [Mode; 2] = [Mode::Aes256Gcm, Mode::Chacha20Poly1305];
 
 fn options(mode: Mode, secret: &[u8]) -> Options {
-    let encryption = Encryption { mode, secret: Some(Secret::new(secret)) };
+    let encryption = Encryption { mode, secret: Some(Secret::new(secret)), former: None };
     Options { checkpoint_commits: 40, encryption, ..Options::default() }
 }
 
@@ -91,13 +91,13 @@ fn another_key_or_none_is_a_clear_error_that_changes_nothing() {
     for mode in [Mode::Off, Mode::Aes256Gcm, Mode::Chacha20Poly1305] {
         let error = open(dir.path(), options(mode, b"another")).unwrap_err();
         assert!(matches!(error, OpenError::WrongKey(_)) && !error.is_corrupt(), "{error}");
-        let encryption = Encryption { mode, secret: None };
+        let encryption = Encryption { mode, ..Encryption::default() };
         let error = open(dir.path(), Options { encryption, ..Options::default() }).unwrap_err();
         assert!(matches!(error, OpenError::NoKey(_)) && !error.is_corrupt(), "{error}");
     }
     assert!(open(dir.path(), options(Mode::Aes256Gcm, b"secret")).unwrap().1 == content);
     let empty = tempfile::tempdir().unwrap();
-    let encryption = Encryption { mode: Mode::Aes256Gcm, secret: None };
+    let encryption = Encryption { mode: Mode::Aes256Gcm, ..Encryption::default() };
     let error = open(empty.path(), Options { encryption, ..Options::default() }).unwrap_err();
     assert!(matches!(error, OpenError::NoKey(_)));
 }
