@@ -128,7 +128,8 @@ fn a_relative_access_log_lies_below_prefix() {
 fn the_store_is_encrypted_with_what_is_derived_from_the_cluster_key() {
     assert_eq!(
         mistakes("declarative_config_encryption_mode = 'aes-256-gcm'"),
-        "1:1: declarative_config_encryption_mode: needs cluster_cert_key, from which the key of the store is derived"
+        "1:1: declarative_config_encryption_mode: needs cluster_cert_key or declarative_config_encryption_key, of which \
+         the key of the store is derived"
     );
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = pair(dir.path(), "cluster");
@@ -137,5 +138,16 @@ fn the_store_is_encrypted_with_what_is_derived_from_the_cluster_key() {
     assert!(plain.mode == store::Mode::Off && plain.secret.is_some(), "what was encrypted before can be read");
     let text = format!("{text}declarative_config_encryption_mode = 'chacha20-poly1305'\n");
     let encryption = read(&text).1.unwrap().encryption;
-    assert_eq!((encryption.mode, encryption.secret), (store::Mode::Chacha20Poly1305, plain.secret));
+    assert_eq!((encryption.mode, &encryption.secret), (store::Mode::Chacha20Poly1305, &plain.secret));
+
+    // A secret of its own, and the one before.
+    let own = dir.path().join("own");
+    std::fs::write(&own, [1; 32]).unwrap();
+    let text = format!(
+        "{text}declarative_config_encryption_key = '{}'\ndeclarative_config_encryption_key_former = '{key}'\n",
+        own.display()
+    );
+    let encryption = read(&text).1.unwrap().encryption;
+    assert_eq!((encryption.secret, encryption.former), (Some(store::Secret::new(&[1; 32])), plain.secret));
+    assert!(mistakes("declarative_config_encryption_key = '/nowhere/key'").contains("No such file"));
 }
