@@ -13,7 +13,6 @@
 
 mod criteria;
 mod entries;
-mod few;
 mod host;
 mod index;
 mod pattern;

@@ -23,7 +23,7 @@ pub(super) struct Node {
     label: Short,
     pub(super) entries: Entries,
     /// By the first byte of their labels, ascending.
-    children: Vec<(u8, Arc<Node>)>,
+    children: Box<[(u8, Arc<Node>)]>,
     /// Behind any one segment.
     segment: Option<Arc<Node>>,
 }
@@ -69,8 +69,10 @@ impl Node {
             Err(at) => {
                 let mut leaf = Self { label: literal.into(), ..Self::default() };
                 leaf.insert(way, entry);
-                self.children.reserve_exact(1);
-                self.children.insert(at, (*first, Arc::new(leaf)));
+                let mut children = std::mem::take(&mut self.children).into_vec();
+                children.reserve_exact(1);
+                children.insert(at, (*first, Arc::new(leaf)));
+                self.children = children.into();
             }
             Ok(at) => {
                 if let Some((_, child)) = self.children.get_mut(at) {
@@ -114,7 +116,9 @@ impl Node {
         let child = Arc::make_mut(child);
         child.remove_labelled(literal, way, rank);
         if child.is_empty() {
-            self.children.remove(at);
+            let mut children = std::mem::take(&mut self.children).into_vec();
+            children.remove(at);
+            self.children = children.into();
         }
     }
 
@@ -151,12 +155,12 @@ impl Node {
         let (upper, lower) = (Short::from(upper), Short::from(lower));
         let Some(first) = lower.bytes().first().copied() else { return };
         let below = Self { label: lower, ..std::mem::take(self) };
-        *self = Self { label: upper, children: vec![(first, Arc::new(below))], ..Self::default() };
+        *self = Self { label: upper, children: [(first, Arc::new(below))].into(), ..Self::default() };
     }
 
     /// Takes the place of its only child.
     fn merge(&mut self) {
-        let Some((_, child)) = self.children.pop() else { return };
+        let [(_, child)] = &*self.children else { return };
         let label = Short::from(&*[self.label.bytes(), child.label.bytes()].concat());
         *self = Self { label, ..Node::clone(&child) };
     }

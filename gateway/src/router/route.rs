@@ -3,13 +3,13 @@
 //! `CompiledRoute::admits` of those that a request might belong to.
 
 use super::criteria::{HeaderRule, NetRule, OTHER_METHOD, Rare, SniPattern, method_bit};
-use super::few::Few;
 use super::host::{HostKind, HostPattern};
 use super::pattern::PathPattern;
 use super::query::Prepared;
 use super::radix::Step;
 use super::rank::{self, NONE, Rank, Weight};
 use model::Id;
+use model::few::Few;
 use model::kinds::Protocol;
 use model::kinds::routes::{IpPort, Route};
 

@@ -6,7 +6,7 @@ use model::catalog;
 
 /// Takes records in any order; references are judged when all are there.
 pub struct Loader {
-    catalog: catalog::Loader,
+    catalog: catalog::Loader<()>,
     next: Snapshot,
 }
 

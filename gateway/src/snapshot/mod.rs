@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub term: u32,
     /// The commit that it is at; 0 for none.
     pub version: u64,
-    catalog: Catalog,
+    catalog: Catalog<()>,
     router: Router,
     routes: Trie<Arc<crate::router::CompiledRoute>>,
     services: Trie<Arc<Service>>,
@@ -105,7 +105,7 @@ impl Snapshot {
 
     /// What exists, with the digest.
     #[must_use]
-    pub fn catalog(&self) -> &Catalog {
+    pub fn catalog(&self) -> &Catalog<()> {
         &self.catalog
     }
 

@@ -5,37 +5,57 @@
 //! its [`Facts`]. The control plane keeps bodies in it; a data plane, which has them on disk, does not.
 
 use crate::body::BodyError;
+use crate::few::Few;
 use crate::kind::{Facts, KINDS, Ref, Unique};
 use crate::trie::{self, Trie};
-use crate::{Change, Id, Kind, Record};
+use crate::{Change, Id, Kind, Record, meter};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The most conflicts that one refused list of changes reports.
 pub const CONFLICTS_MAX: usize = 100;
 
-/// A consistent set of entities. Cloning costs a few reference counts.
+/// A consistent set of entities. Cloning costs a few reference counts. `B` is what it keeps of bodies: a `Catalog` keeps
+/// them, a `Catalog<()>` does not and is smaller for it.
 #[derive(Clone, Debug)]
-pub struct Catalog {
-    keep_bodies: bool,
-    entries: [Trie<Arc<Entry>>; KINDS],
+pub struct Catalog<B = Option<Arc<[u8]>>> {
+    entries: [Trie<Arc<Entry<B>>>; KINDS],
     uniques: Trie<Id>,
     children: [Trie<Children>; KINDS],
     digest: u64,
 }
 
-/// What a catalog holds of one entity.
+/// What a catalog keeps of a body: the whole, or nothing.
+pub trait Body: Clone {
+    /// What is kept of this one.
+    fn of(body: &Arc<[u8]>) -> Self;
+}
+
+impl Body for Option<Arc<[u8]>> {
+    fn of(body: &Arc<[u8]>) -> Self {
+        Some(body.clone())
+    }
+}
+
+impl Body for () {
+    fn of(_: &Arc<[u8]>) -> Self {}
+}
+
+/// What a catalog holds of one entity: one allocation for nearly all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<B = Option<Arc<[u8]>>> {
     /// The commit that last changed it.
     pub version: u64,
     /// Its canonical content hash.
     pub tag: u64,
     /// Its body, where the catalog keeps bodies.
-    pub body: Option<Arc<[u8]>>,
-    refs: Box<[Link]>,
-    uniques: Box<[u128]>,
+    pub body: B,
+    refs: Few<Link>,
+    uniques: Few<Halves>,
 }
+
+/// A number of 128 bits, the more significant half first: as an `u128`, what it is part of would align to sixteen bytes.
+type Halves = [u64; 2];
 
 /// A foreign key as kept: without the field's name, which only a new entity's errors need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +66,8 @@ struct Link {
 }
 
 /// An entity about to be added: its entry, and what the entry leaves out and errors need.
-struct Draft {
-    entry: Entry,
+struct Draft<B> {
+    entry: Entry<B>,
     refs: Vec<Ref>,
     uniques: Vec<Unique>,
 }
@@ -55,9 +75,17 @@ struct Draft {
 /// The entities that refer to one entity.
 #[derive(Clone, Debug)]
 enum Children {
-    One(Kind, [u8; 16]),
+    One(Child),
+    /// Up to [`FEW_CHILDREN`], ascending.
+    Few(Arc<[Child]>),
     Many(Vec<(Kind, Trie<()>)>),
 }
+
+/// Kind and id; without padding, since there are as many as there are references.
+type Child = (Kind, [u8; 16]);
+
+/// How many children are a plain list: a change of it copies it all.
+const FEW_CHILDREN: usize = 12;
 
 /// A fact that forbids a list of changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,18 +146,28 @@ impl Catalog {
     /// An empty catalog that keeps bodies.
     #[must_use]
     pub fn keeping_bodies() -> Self {
-        Self::empty(true)
+        Self::empty()
     }
 
+    /// The entity as a record, if it exists.
+    #[must_use]
+    pub fn record(&self, kind: Kind, id: Id) -> Option<Record> {
+        let entry = self.get(kind, id)?;
+        Some(Record { kind, id, version: entry.version, tag: entry.tag, body: entry.body.clone()? })
+    }
+}
+
+impl Catalog<()> {
     /// An empty catalog that drops bodies once it has their facts.
     #[must_use]
     pub fn without_bodies() -> Self {
-        Self::empty(false)
+        Self::empty()
     }
+}
 
-    fn empty(keep_bodies: bool) -> Self {
+impl<B: Body> Catalog<B> {
+    fn empty() -> Self {
         Self {
-            keep_bodies,
             entries: std::array::from_fn(|_| Trie::new()),
             uniques: Trie::new(),
             children: std::array::from_fn(|_| Trie::new()),
@@ -139,7 +177,7 @@ impl Catalog {
 
     /// The entity, if it exists.
     #[must_use]
-    pub fn get(&self, kind: Kind, id: Id) -> Option<&Entry> {
+    pub fn get(&self, kind: Kind, id: Id) -> Option<&Entry<B>> {
         self.entries[kind.index()].get(id.0).map(|entry| &**entry)
     }
 
@@ -147,13 +185,6 @@ impl Catalog {
     #[must_use]
     pub fn contains(&self, kind: Kind, id: Id) -> bool {
         self.entries[kind.index()].contains(id.0)
-    }
-
-    /// The entity as a record, if it exists and the catalog keeps bodies.
-    #[must_use]
-    pub fn record(&self, kind: Kind, id: Id) -> Option<Record> {
-        let entry = self.get(kind, id)?;
-        Some(Record { kind, id, version: entry.version, tag: entry.tag, body: entry.body.clone()? })
     }
 
     /// The entity with this value of a unique field (for a compound key: fields joined by `,`, values by `:`).
@@ -164,13 +195,9 @@ impl Catalog {
 
     /// The entities that refer to this one, by kind and id.
     pub fn children(&self, parent: Kind, id: Id) -> impl Iterator<Item = (Kind, Id)> + '_ {
-        let (one, many) = match self.children[parent.index()].get(id.0) {
-            None => (None, [].as_slice()),
-            Some(Children::One(kind, id)) => (Some((*kind, Id::from_bytes(*id))), [].as_slice()),
-            Some(Children::Many(kinds)) => (None, kinds.as_slice()),
-        };
-        let many = many.iter().flat_map(|(kind, ids)| ids.iter().map(|(id, ())| (*kind, Id(id))));
-        one.into_iter().chain(many)
+        let (few, many) = self.children[parent.index()].get(id.0).map(Children::parts).unwrap_or_default();
+        let few = few.iter().map(|(kind, id)| (*kind, Id::from_bytes(*id)));
+        few.chain(many.iter().flat_map(|(kind, ids)| ids.iter().map(|(id, ())| (*kind, Id(id)))))
     }
 
     /// The entities of one kind that refer to this one, ascending, strictly after `after`.
@@ -181,14 +208,12 @@ impl Catalog {
         kind: Kind,
         after: Option<Id>,
     ) -> impl Iterator<Item = Id> + '_ {
-        let (one, many) = match self.children[parent.index()].get(id.0) {
-            Some(Children::One(found, id)) if *found == kind => (Some(Id::from_bytes(*id)), None),
-            Some(Children::Many(kinds)) => (None, kinds.iter().find(|(found, _)| *found == kind)),
-            _ => (None, None),
-        };
-        let after = after.map(|id| id.0);
-        let many = many.into_iter().flat_map(move |(_, ids)| ids.iter_after(after).map(|(id, ())| Id(id)));
-        one.into_iter().filter(move |id| after.is_none_or(|after| id.0 > after)).chain(many)
+        let (few, many) = self.children[parent.index()].get(id.0).map(Children::parts).unwrap_or_default();
+        let few = few.iter().filter(move |(found, _)| *found == kind).map(|(_, id)| Id::from_bytes(*id));
+        let many = many.iter().find(|(found, _)| *found == kind);
+        let many =
+            many.into_iter().flat_map(move |(_, ids)| ids.iter_after(after.map(|id| id.0)).map(|(id, ())| Id(id)));
+        few.filter(move |id| after.is_none_or(|after| *id > after)).chain(many)
     }
 
     /// The deletion of an entity and of everything that goes with it, children first.
@@ -220,7 +245,7 @@ impl Catalog {
     }
 
     /// All entities of a kind in ascending order of ids, strictly after `after`.
-    pub fn iter(&self, kind: Kind, after: Option<Id>) -> EntryIter<'_> {
+    pub fn iter(&self, kind: Kind, after: Option<Id>) -> EntryIter<'_, B> {
         EntryIter { inner: self.entries[kind.index()].iter_after(after.map(|id| id.0)) }
     }
 
@@ -261,7 +286,7 @@ impl Catalog {
         for change in &changes {
             match change {
                 Change::Delete { kind, id } => next.remove(*kind, *id),
-                Change::Put(record) => match self.draft(record) {
+                Change::Put(record) => match Self::draft(record) {
                     Ok(draft) => puts.push((record, draft)),
                     Err(error) => conflicts.push(Conflict::Body { kind: record.kind, id: record.id, error }),
                 },
@@ -294,8 +319,8 @@ impl Catalog {
 
     /// Starts to fill an empty catalog of the same sort from records in any order: references are judged at the end.
     #[must_use]
-    pub fn loader(&self) -> Loader {
-        Loader { catalog: Self::empty(self.keep_bodies), refs: Vec::new() }
+    pub fn loader(&self) -> Loader<B> {
+        Loader { catalog: Self::empty(), refs: Vec::new() }
     }
 
     fn dangling(&self, kind: Kind, id: Id, link: &Ref) -> Option<Conflict> {
@@ -306,11 +331,11 @@ impl Catalog {
     fn remove(&mut self, kind: Kind, id: Id) {
         let Some(entry) = self.entries[kind.index()].remove(id.0) else { return };
         self.digest = self.digest.wrapping_sub(entry.tag);
-        self.release(kind, id, &entry.uniques, &entry.refs);
+        self.release(kind, id, &*entry.uniques, &*entry.refs);
     }
 
     /// Releases what an entity had and will not have as `next`.
-    fn give_up(&mut self, kind: Kind, id: Id, next: &Entry) {
+    fn give_up(&mut self, kind: Kind, id: Id, next: &Entry<B>) {
         let Some(entry) = self.entries[kind.index()].get(id.0).map(Arc::clone) else { return };
         self.release(
             kind,
@@ -324,12 +349,12 @@ impl Catalog {
         &mut self,
         kind: Kind,
         id: Id,
-        uniques: impl IntoIterator<Item = &'a u128>,
+        uniques: impl IntoIterator<Item = &'a Halves>,
         refs: impl IntoIterator<Item = &'a Link>,
     ) {
-        for key in uniques {
-            if self.uniques.get(*key) == Some(&id) {
-                self.uniques.remove(*key);
+        for key in uniques.into_iter().map(|key| trie::join(*key)) {
+            if self.uniques.get(key) == Some(&id) {
+                self.uniques.remove(key);
             }
         }
         for link in refs {
@@ -337,28 +362,32 @@ impl Catalog {
         }
     }
 
-    fn draft(&self, record: &Record) -> Result<Draft, BodyError> {
+    fn draft(record: &Record) -> Result<Draft<B>, BodyError> {
         let Facts { refs, uniques, .. } = (record.kind.def().facts)(&record.body)?;
         let entry = Entry {
             version: record.version,
             tag: record.tag,
-            body: self.keep_bodies.then(|| record.body.clone()),
+            body: B::of(&record.body),
             refs: refs.iter().map(Link::from).collect(),
-            uniques: uniques.iter().map(|unique| Unique::key(record.kind, unique.field, &unique.value)).collect(),
+            uniques: uniques
+                .iter()
+                .map(|unique| trie::split(Unique::key(record.kind, unique.field, &unique.value)))
+                .collect(),
         };
         Ok(Draft { entry, refs, uniques })
     }
 
     /// Adds an entity, or replaces one that has given up what it will not have any more; indexes are touched only where
     /// they change.
-    fn add(&mut self, record: &Record, draft: Draft) -> (Vec<Ref>, Vec<Conflict>) {
+    fn add(&mut self, record: &Record, draft: Draft<B>) -> (Vec<Ref>, Vec<Conflict>) {
         let Draft { entry, refs, uniques } = draft;
         let (kind, id) = (record.kind, record.id);
         let mut duplicates = Vec::new();
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
-            match self.uniques.get(*key) {
+            let key = trie::join(*key);
+            match self.uniques.get(key) {
                 None => {
-                    self.uniques.insert(*key, id);
+                    self.uniques.insert(key, id);
                 }
                 Some(&holder) if holder == id => {}
                 Some(&holder) => duplicates.push(Conflict::Duplicate { kind, id, field, value, holder }),
@@ -379,7 +408,7 @@ impl Catalog {
         let parent = u128::from_be_bytes(link.id);
         match index.get_mut(parent) {
             None => {
-                index.insert(parent, Children::One(kind, id.to_bytes()));
+                index.insert(parent, Children::One((kind, id.to_bytes())));
             }
             Some(children) => children.add(kind, id),
         }
@@ -396,19 +425,19 @@ impl Catalog {
 
 /// See [`Catalog::loader`].
 #[derive(Debug)]
-pub struct Loader {
-    catalog: Catalog,
+pub struct Loader<B = Option<Arc<[u8]>>> {
+    catalog: Catalog<B>,
     refs: Vec<(Kind, Id, Ref)>,
 }
 
-impl Loader {
+impl<B: Body> Loader<B> {
     /// Takes a record. A second record for the same entity replaces the first.
     ///
     /// # Errors
     /// A body that cannot be read, or a unique value that another record has.
     pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
         self.catalog.remove(record.kind, record.id);
-        let draft = self.catalog.draft(record);
+        let draft = Catalog::draft(record);
         let draft = draft.map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
         let (refs, duplicates) = self.catalog.add(record, draft);
         // What already resolves needs no second look, so that loading parents first keeps nothing aside.
@@ -419,7 +448,7 @@ impl Loader {
 
     /// What has been loaded so far.
     #[must_use]
-    pub fn catalog(&self) -> &Catalog {
+    pub fn catalog(&self) -> &Catalog<B> {
         &self.catalog
     }
 
@@ -427,7 +456,7 @@ impl Loader {
     ///
     /// # Errors
     /// Up to [`CONFLICTS_MAX`] dangling references.
-    pub fn finish(self) -> Result<Catalog, Vec<Conflict>> {
+    pub fn finish(self) -> Result<Catalog<B>, Vec<Conflict>> {
         let dangling = self.refs.iter().filter_map(|(kind, id, link)| self.catalog.dangling(*kind, *id, link));
         let conflicts: Vec<_> = dangling.take(CONFLICTS_MAX).collect();
         if conflicts.is_empty() { Ok(self.catalog) } else { Err(conflicts) }
@@ -436,12 +465,12 @@ impl Loader {
 
 /// Entities of one kind in ascending order of ids.
 #[derive(Debug, Clone)]
-pub struct EntryIter<'a> {
-    inner: trie::Iter<'a, Arc<Entry>>,
+pub struct EntryIter<'a, B = Option<Arc<[u8]>>> {
+    inner: trie::Iter<'a, Arc<Entry<B>>>,
 }
 
-impl<'a> Iterator for EntryIter<'a> {
-    type Item = (Id, &'a Entry);
+impl<'a, B> Iterator for EntryIter<'a, B> {
+    type Item = (Id, &'a Entry<B>);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.inner.next().map(|(id, entry)| (Id(id), &**entry))
@@ -462,13 +491,17 @@ impl From<&Ref> for Link {
 }
 
 impl Children {
-    fn add(&mut self, kind: Kind, id: Id) {
-        if let Self::One(first_kind, first) = *self {
-            let mut ids = Trie::new();
-            ids.insert(u128::from_be_bytes(first), ());
-            *self = Self::Many(vec![(first_kind, ids)]);
+    /// What is a plain list, and what is kept by kind; one of them is empty.
+    fn parts(&self) -> (&[Child], &[(Kind, Trie<()>)]) {
+        match self {
+            Self::One(one) => (std::slice::from_ref(one), &[]),
+            Self::Few(few) => (few, &[]),
+            Self::Many(kinds) => (&[], kinds),
         }
-        let Self::Many(kinds) = self else { return };
+    }
+
+    fn add(&mut self, kind: Kind, id: Id) {
+        let Self::Many(kinds) = self else { return self.add_to_few((kind, id.to_bytes())) };
         match kinds.iter_mut().find(|(found, _)| *found == kind) {
             Some((_, ids)) => {
                 ids.insert(id.0, ());
@@ -480,9 +513,30 @@ impl Children {
         }
     }
 
+    fn add_to_few(&mut self, child: Child) {
+        let (few, _) = self.parts();
+        meter::visited(few.len());
+        let Err(at) = few.binary_search(&child) else { return };
+        let (before, after) = few.split_at(at);
+        let children = || before.iter().chain([&child]).chain(after).copied();
+        if few.len() < FEW_CHILDREN {
+            *self = Self::Few(children().collect());
+            return;
+        }
+        let mut many = Self::Many(Vec::new());
+        children().for_each(|(kind, id)| many.add(kind, Id::from_bytes(id)));
+        *self = many;
+    }
+
     fn drop_and_is_empty(&mut self, kind: Kind, id: Id) -> bool {
+        let child = (kind, id.to_bytes());
         match self {
-            Self::One(found, held) => *found == kind && *held == id.to_bytes(),
+            Self::One(held) => *held == child,
+            Self::Few(few) => {
+                meter::visited(few.len());
+                *few = few.iter().filter(|held| **held != child).copied().collect();
+                few.is_empty()
+            }
             Self::Many(kinds) => {
                 if let Some((_, ids)) = kinds.iter_mut().find(|(found, _)| *found == kind) {
                     ids.remove(id.0);

@@ -5,12 +5,13 @@
 //! [`body`] turns a typed entity into append-only postcard bytes, [`schema`] turns Kong's JSON into its canonical
 //! form or a list of violations, [`kind`] is the list of entity kinds (one file each below [`kinds`]),
 //! [`plugins`] is the list of plugin configurations, [`record`] is what travels and is stored,
-//! [`catalog`] is a whole configuration with its indexes, [`declarative`] reads and writes files. [`meter`] counts what
-//! a change looks at.
+//! [`catalog`] is a whole configuration with its indexes, [`declarative`] reads and writes files. [`few`] is a
+//! list for what is mostly single, [`meter`] counts what a change looks at.
 
 pub mod body;
 pub mod catalog;
 pub mod declarative;
+pub mod few;
 pub mod id;
 pub mod kind;
 pub mod kinds;

@@ -24,7 +24,7 @@ pub struct Trie<V> {
 struct Node<V> {
     /// Bit `i` is set when group value `i` has a slot; slots are in ascending order of group values.
     bitmap: u32,
-    slots: Vec<Slot<V>>,
+    slots: Box<[Slot<V>]>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<V: Clone> Clone for Slot<V> {
 
 impl<V> Default for Trie<V> {
     fn default() -> Self {
-        Self { root: Arc::new(Node { bitmap: 0, slots: Vec::new() }), len: 0 }
+        Self { root: Arc::new(Node::default()), len: 0 }
     }
 }
 
@@ -165,6 +165,12 @@ impl<V: Clone> Trie<V> {
     }
 }
 
+impl<V> Default for Node<V> {
+    fn default() -> Self {
+        Self { bitmap: 0, slots: Box::default() }
+    }
+}
+
 impl<V> Node<V> {
     fn index(&self, value: u32) -> usize {
         (self.bitmap & ((1 << value) - 1)).count_ones() as usize
@@ -176,15 +182,20 @@ impl<V> Node<V> {
 
     fn add(&mut self, value: u32, slot: Slot<V>) {
         let index = self.index(value);
-        self.slots.reserve_exact(1);
-        self.slots.insert(index, slot);
+        let mut slots = std::mem::take(&mut self.slots).into_vec();
+        slots.reserve_exact(1);
+        slots.insert(index, slot);
+        self.slots = slots.into();
         self.bitmap |= 1 << value;
     }
 
     fn take(&mut self, value: u32) -> Slot<V> {
         let index = self.index(value);
         self.bitmap &= !(1 << value);
-        self.slots.remove(index)
+        let mut slots = std::mem::take(&mut self.slots).into_vec();
+        let taken = slots.remove(index);
+        self.slots = slots.into();
+        taken
     }
 }
 
@@ -229,11 +240,13 @@ fn group(key: u128, level: u32) -> u32 {
     ((key >> low) as u32) & ((1 << width) - 1)
 }
 
-fn split(key: u128) -> [u64; 2] {
+/// The two halves of a key, the more significant first: they align to eight bytes, the key to sixteen.
+pub(crate) fn split(key: u128) -> [u64; 2] {
     [(key >> 64) as u64, key as u64]
 }
 
-fn join(halves: [u64; 2]) -> u128 {
+/// The key of two halves.
+pub(crate) fn join(halves: [u64; 2]) -> u128 {
     (u128::from(halves[0]) << 64) | u128::from(halves[1])
 }
 
@@ -263,7 +276,7 @@ fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) ->
 /// The smallest subtree that holds a displaced leaf, given with its key, and a new entry with another key.
 fn pair<V: Clone>(level: u32, displaced: (u128, Slot<V>), key: u128, value: V) -> Arc<Node<V>> {
     let (old, new) = (group(displaced.0, level), group(key, level));
-    let mut node = Node { bitmap: 0, slots: Vec::with_capacity(1) };
+    let mut node = Node::default();
     if old == new {
         node.add(new, Slot::Branch(pair(level + 1, displaced, key, value)));
     } else {

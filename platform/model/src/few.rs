@@ -4,8 +4,10 @@ use std::ops::Deref;
 
 /// None, one or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Few<T> {
+pub enum Few<T> {
+    /// One.
     One(T),
+    /// None or several.
     Many(Box<[T]>),
 }
 
