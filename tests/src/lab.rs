@@ -290,6 +290,11 @@ impl Daemon {
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
+    /// Lets `VmHWM` start anew from what is resident now.
+    pub fn forget_peak(&self) {
+        let _ = fs::write(format!("/proc/{}/clear_refs", self.pid()), "5");
+    }
+
     /// CPU time so far, user and system, in clock ticks of the scheduler's own counter: nanoseconds.
     #[must_use]
     pub fn cpu_ns(&self) -> u64 {

@@ -162,7 +162,7 @@ impl Node {
     fn merge(&mut self) {
         let [(_, child)] = &*self.children else { return };
         let label = Short::from(&*[self.label.bytes(), child.label.bytes()].concat());
-        *self = Self { label, ..Node::clone(&child) };
+        *self = Self { label, ..Node::clone(child) };
     }
 }
 

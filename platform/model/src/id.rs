@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// The id of an entity, a node or an epoch. Ordered by its bytes, which is the order of Admin API lists. It aligns to
 /// eight bytes, not to sixteen as the number in it: ids are in everything that is kept by the thousand.
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Id(pub u128);
 
