@@ -12,7 +12,6 @@
 
 use super::registry::{Definition, Registry};
 use crate::snapshot::{Held, Snapshot};
-use model::catalog::Entry;
 use model::kind::{ALL, KINDS};
 use model::{Change, Id, Kind};
 use std::collections::BTreeSet;
@@ -20,6 +19,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// What the catalog of a data plane holds of an entity.
+type Entry = model::catalog::Entry<()>;
 
 /// What one call of a plugin may take; a longer one is logged.
 pub const CALL_MAX: Duration = Duration::from_millis(100);
