@@ -1,0 +1,51 @@
+//! Fuzz targets: what every decoder of foreign bytes promises, as functions of arbitrary bytes.
+//!
+//! A target never panics, whatever it is fed, unless a promise is broken: what was decoded must encode to what decodes
+//! to the same. [`seeds`](Target::seeds) are valid bytes to start from. The targets run twice: under libFuzzer with
+//! coverage as a guide (`libfuzzer/`, nightly only, by `run`), and with a seeded mutator on any toolchain
+//! (`tests/decoders_survive_any_bytes.rs`).
+//!
+//! With the feature `planted` each target has one bug, deep enough that only valid-looking input comes to it; a fuzzer
+//! that does not find it would not find a real one there.
+
+mod content;
+mod mutate;
+mod peers;
+mod wire;
+
+pub use mutate::{Rng, mutate};
+
+/// One decoder.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name, also that of its libFuzzer program.
+    pub name: &'static str,
+    /// Feeds it bytes.
+    pub run: fn(&[u8]),
+    /// Valid inputs.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub static ALL: &[Target] = &[
+    Target { name: "data_plane", run: peers::data_plane, seeds: peers::data_plane_seeds },
+    Target { name: "control_plane", run: peers::control_plane, seeds: peers::control_plane_seeds },
+    Target { name: "frame", run: wire::frame, seeds: wire::frame_seeds },
+    Target { name: "message", run: wire::message, seeds: wire::message_seeds },
+    Target { name: "delta", run: wire::delta, seeds: wire::delta_seeds },
+    Target { name: "blob", run: wire::blob, seeds: wire::blob_seeds },
+    Target { name: "body", run: content::body, seeds: content::body_seeds },
+    Target { name: "entity", run: content::entity, seeds: content::entity_seeds },
+    Target { name: "declarative", run: content::declarative, seeds: content::declarative_seeds },
+];
+
+/// The target with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Target> {
+    ALL.iter().find(|target| target.name == name)
+}
+
+/// Where a target has its planted bug: a panic, if bugs are planted.
+fn plant(reached: bool, target: &str) {
+    assert!(!(cfg!(feature = "planted") && reached), "the bug planted in {target}");
+}

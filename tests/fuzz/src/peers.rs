@@ -1,0 +1,218 @@
+//! Both ends of a session, fed with what the other end might say: no panic, no message after goodbye, no more than one
+//! goodbye.
+
+use crate::plant;
+use crate::wire::{Whole, framed, hello, packed, records, unframed};
+use model::{Id, Record};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wire::compat::InUse;
+use wire::cp::Source;
+use wire::delta::Builder;
+use wire::full::Wanted;
+use wire::message::{Have, Mode};
+use wire::{Blob, Cursor, Encoded, NackCode, Offer, cp, dp};
+
+const EPOCH: u64 = 77;
+/// What a node at version 1 of [`Few`] has.
+const AT_ONE: Have = Have { epoch: EPOCH, applied: 1, durable: 1, root: 0, count: 0 };
+/// The most actions that follow from one input; more would be a loop.
+const ACTIONS_MAX: usize = 1 << 18;
+
+/// A control plane with three entities at version 2 and none before.
+struct Few {
+    in_use: InUse,
+    blob: bool,
+}
+
+impl Few {
+    fn new(blob: bool) -> Self {
+        Self { in_use: InUse::default(), blob }
+    }
+}
+
+impl Source for Few {
+    fn epoch(&self) -> u64 {
+        EPOCH
+    }
+    fn head(&self) -> u64 {
+        2
+    }
+    fn floor(&self) -> u64 {
+        1
+    }
+    fn root(&self) -> u64 {
+        records().iter().fold(0, |sum, record| sum.wrapping_add(record.tag))
+    }
+    fn in_use(&self) -> &InUse {
+        &self.in_use
+    }
+    fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+        let mut builder = Builder::new(from, self.head(), self.root());
+        for record in records() {
+            builder.put(&record);
+        }
+        builder.finish().map(Arc::new)
+    }
+    fn record(&self, kind: u8, id: Id) -> Option<Record> {
+        records().into_iter().find(|record| (record.kind.code(), record.id) == (kind, id))
+    }
+    fn full(&self) -> Box<dyn Cursor> {
+        Box::new(Whole { version: self.head(), records: records().into_iter() })
+    }
+    fn blob(&self, _wanted: Wanted) -> Offer {
+        let (written, bytes) = packed(self.head(), records());
+        match Blob::new(written, bytes.into()) {
+            Some(blob) if self.blob => Offer::Blob(blob),
+            _ => Offer::Entities,
+        }
+    }
+}
+
+fn data_plane_with(have: Have, out: &mut Vec<dp::Action>) -> dp::Session {
+    let identity = dp::Identity::new(Id(1), "edge".into(), "0.1.0".into());
+    let mut session = dp::Session::new(identity).expect("within the limits");
+    out.extend(session.connected(have, 0, 0));
+    session
+}
+
+/// What a data plane does with what its session asks for; refuses odd versions.
+fn serve(session: &mut dp::Session, actions: &mut VecDeque<dp::Action>, now: u64) -> Vec<u8> {
+    let (mut sent, mut closed) = (Vec::new(), false);
+    for _ in 0..ACTIONS_MAX {
+        let Some(action) = actions.pop_front() else { return sent };
+        assert!(!closed, "{action:?} after the end");
+        let judge = |session: &mut dp::Session, version: u64| {
+            if version % 2 == 1 {
+                let (code, path, message) = (NackCode::Invalid, String::new(), "odd".to_owned());
+                return session.rejected(dp::Rejection { code, entity: None, path, message }, now);
+            }
+            let mut out = session.durable(version, now);
+            out.extend(session.applied(version, now));
+            out
+        };
+        match action {
+            dp::Action::Send(bytes) => sent.extend_from_slice(&bytes),
+            dp::Action::Stage(delta) => {
+                plant(delta.to == 4, "data_plane");
+                actions.extend(judge(session, delta.to));
+            }
+            dp::Action::FullBegin { begin, .. } if begin.is_blob() => actions.extend(session.full_open(0, now)),
+            dp::Action::FullBytes { bytes, .. } => actions.extend(session.full_processed(bytes.len() as u64, now)),
+            dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, now)),
+            dp::Action::FullComplete { begin, .. } => actions.extend(judge(session, begin.version)),
+            dp::Action::Close(_) => closed = true,
+            dp::Action::Welcomed(_) | dp::Action::Head(_) | dp::Action::FullBegin { .. } => {}
+        }
+    }
+    panic!("a data plane's session goes round in circles");
+}
+
+fn answer(session: &mut cp::Session, source: &Few, actions: &mut VecDeque<cp::Action>, welcomed: &mut bool) -> Vec<u8> {
+    let (mut sent, mut closed) = (Vec::new(), false);
+    for _ in 0..ACTIONS_MAX {
+        let Some(action) = actions.pop_front() else {
+            actions.extend(session.drained());
+            if actions.is_empty() {
+                return sent;
+            }
+            continue;
+        };
+        assert!(!closed, "{action:?} after the end");
+        match action {
+            cp::Action::Send(bytes) => sent.extend_from_slice(&bytes),
+            cp::Action::Joined(_) => {
+                *welcomed = true;
+                actions.extend(session.admit(source));
+            }
+            cp::Action::Report(report) => {
+                assert!(report.durable <= report.applied || report.mode != Mode::Same, "{report:?}");
+            }
+            cp::Action::Close(_) => closed = true,
+        }
+    }
+    panic!("a control plane's session goes round in circles");
+}
+
+/// Two bytes choose the pieces in which the rest comes and what the node has; the rest is frames, see [`framed`].
+pub(crate) fn data_plane(bytes: &[u8]) {
+    let Some(([piece, has], frames)) = bytes.split_first_chunk::<2>() else { return };
+    let stream = framed(frames);
+    let mut rest = &stream[..];
+    let mut actions = Vec::new();
+    let have = if has % 2 == 0 { AT_ONE } else { Have::default() };
+    let mut session = data_plane_with(have, &mut actions);
+    let mut actions = VecDeque::from(actions);
+    serve(&mut session, &mut actions, 0);
+    let mut now = 0;
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at(rest.len().min(1 + usize::from(*piece) * 8));
+        now += 10;
+        actions.extend(session.received(head, now));
+        serve(&mut session, &mut actions, now);
+        rest = tail;
+    }
+    actions.extend(session.tick(now + 1_000_000));
+    serve(&mut session, &mut actions, now + 1_000_000);
+}
+
+pub(crate) fn control_plane(bytes: &[u8]) {
+    let Some(([piece, has], frames)) = bytes.split_first_chunk::<2>() else { return };
+    let stream = framed(frames);
+    let mut rest = &stream[..];
+    let source = Few::new(has % 2 == 0);
+    let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
+    let (mut actions, mut welcomed, mut now) = (VecDeque::new(), false, 0);
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at(rest.len().min(1 + usize::from(*piece) * 8));
+        now += 10;
+        actions.extend(session.received(head, now, &source));
+        answer(&mut session, &source, &mut actions, &mut welcomed);
+        rest = tail;
+    }
+    let report = session.report();
+    plant(welcomed && report.nack.is_some(), "control_plane");
+    actions.extend(session.tick(now + 1_000_000));
+    answer(&mut session, &source, &mut actions, &mut welcomed);
+}
+
+/// What the two ends say to each other: bytes of the control plane, bytes of the node.
+fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
+    let mut out = Vec::new();
+    let mut node = data_plane_with(have, &mut out);
+    let mut control = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
+    let (mut down, mut up, mut welcomed) = (Vec::new(), Vec::new(), false);
+    let mut said = serve(&mut node, &mut out.into(), 0);
+    while !said.is_empty() {
+        up.extend_from_slice(&said);
+        let mut actions = VecDeque::from(control.received(&said, 0, source));
+        let answered = answer(&mut control, source, &mut actions, &mut welcomed);
+        down.extend_from_slice(&answered);
+        let mut actions = VecDeque::from(node.received(&answered, 0));
+        said = serve(&mut node, &mut actions, 0);
+    }
+    (down, up)
+}
+
+fn conversations() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
+    let full = Have { epoch: EPOCH + 1, ..AT_ONE };
+    let of = |has: u8, have: Have, blob: bool| {
+        let (down, up) = conversation(have, &Few::new(blob));
+        (has, down, up)
+    };
+    vec![of(0, AT_ONE, true), of(1, Have::default(), true), of(1, Have::default(), false), of(0, full, true)]
+}
+
+fn led(has: u8, bytes: Vec<u8>) -> Vec<u8> {
+    [vec![255, has], unframed(&bytes)].concat()
+}
+
+pub(crate) fn data_plane_seeds() -> Vec<Vec<u8>> {
+    conversations().into_iter().map(|(has, down, _)| led(has, down)).collect()
+}
+
+pub(crate) fn control_plane_seeds() -> Vec<Vec<u8>> {
+    let other = wire::message::Message::Hello(hello(AT_ONE)).encode().to_vec();
+    let conversations = conversations().into_iter().map(|(has, _, up)| led(has, up));
+    conversations.chain([led(0, other)]).collect()
+}
