@@ -4,11 +4,12 @@
 //! thousand nodes and a large import do not wait for each other; the changelog brings its committer's thread.
 
 use crate::admin::{self, App, Counters, NodeInfo, X509};
-use crate::changelog::{self, Changelog, Local};
+use crate::changelog::{self, Changelog, Local, Opened, Role, Surprise};
 use crate::config::Config;
 use crate::expiry::{self, Ends};
 use crate::fleet::Fleet;
-use crate::sync::{Cluster, Sources};
+use crate::planes::Planes;
+use crate::sync::{Cluster, Sources, follow};
 use model::Id;
 use os::{Exit, ExitError};
 use std::net::{SocketAddr, TcpListener};
@@ -37,9 +38,11 @@ pub fn run(config: Config) -> Result<(), ExitError> {
         .map_err(|error| ExitError::from_io(format!("prefix: {}", config.prefix.display()), &error))?;
     let node = os::node_id::load_or_create(&config.prefix)
         .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
-    let opened = Local::open(&config.store_dir(), config.store_options());
-    let (local, rows) = opened.map_err(|error| unopened(&error))?;
-    let changelog: Arc<dyn Changelog> = Arc::new(local);
+    let opened = Local::open_as(&config.store_dir(), config.store_options(), &config.writers);
+    let Opened { changelog, nodes: rows, surprise } = opened.map_err(|error| unopened(&error))?;
+    tell(surprise, &config.writers);
+    let changelog: Arc<dyn Changelog> = Arc::new(changelog);
+    let planes = Arc::new(Planes::new(config.writers.clone()));
     let fleet = Arc::new(Fleet::new(config.purge_delay_s));
     fleet.restore(rows);
 
@@ -49,9 +52,14 @@ pub fn run(config: Config) -> Result<(), ExitError> {
         epoch = format!("{:016x}", view.epoch),
         version = view.version,
         entities = view.catalog.len(),
+        role = view.role.name(),
         "configuration loaded"
     );
-    let sessions = sessions(&config, &changelog, &fleet)?;
+    let following = match view.role {
+        Role::Writer => None,
+        Role::Follower => Some(start_following(&config, Id(node), &changelog, &planes, stopping.clone())?),
+    };
+    let sessions = sessions(&config, Id(node), &changelog, (&fleet, &planes))?;
     let cluster = std::thread::Builder::new()
         .name("cluster".to_owned())
         .spawn(move || serve_cluster(sessions, cluster, stopping))
@@ -59,6 +67,7 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     let app = Arc::new(App {
         changelog: changelog.clone(),
         fleet: fleet.clone(),
+        planes,
         node: NodeInfo {
             id: Id(node),
             hostname: os::host::hostname(),
@@ -74,18 +83,72 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     if cluster.join().is_err() {
         return Err(ExitError::internal("the thread of the cluster port panicked"));
     }
+    if following.is_some_and(|following| following.join().is_err()) {
+        return Err(ExitError::internal("the thread that follows the writer panicked"));
+    }
     served
+}
+
+/// Says why the role is another one than the settings suggest, or than it was.
+fn tell(surprise: Option<Surprise>, writers: &[String]) {
+    let writers = writers.join(", ");
+    match surprise {
+        None => {}
+        Some(Surprise::Promoted) => tracing::warn!(
+            cluster_control_plane = writers,
+            "this control plane was promoted over the writers in its settings, and stays the writer until they change"
+        ),
+        Some(Surprise::Demoted) => tracing::warn!(
+            cluster_control_plane = writers,
+            "this control plane was the writer and follows now; what nobody else has of its configuration will be gone"
+        ),
+        Some(Surprise::Orphaned) => tracing::warn!(
+            "this control plane has followed another one, and cluster_control_plane names none: it takes no changes; \
+             \"cp-lite promote\" makes it the writer"
+        ),
+    }
+}
+
+/// Follows the writer on a thread of its own: taking over a large configuration keeps no data plane waiting.
+fn start_following(
+    config: &Config,
+    node: Id,
+    changelog: &Arc<dyn Changelog>,
+    planes: &Arc<Planes>,
+    stop: watch::Receiver<bool>,
+) -> Result<std::thread::JoinHandle<()>, ExitError> {
+    let settings = follow::Settings {
+        client: config.client.clone(),
+        identity: follow::identity(node, os::host::hostname(), config.incremental),
+        changelog: changelog.clone(),
+        planes: planes.clone(),
+    };
+    let follow = move || {
+        let Ok(runtime) = runtime("follow") else { return };
+        if let Err(error) = runtime.block_on(follow::run(settings, stop)) {
+            tracing::error!(%error, "cannot follow: what this machine says of itself breaks the protocol");
+        }
+    };
+    let thread = std::thread::Builder::new().name("follow".to_owned()).spawn(follow);
+    thread.map_err(|error| ExitError::from_io("follow thread", &error))
 }
 
 /// Everything that a session needs, made on the main thread so that mistakes end the start.
 struct Sessions {
     sources: Arc<Sources>,
     fleet: Arc<Fleet>,
+    planes: Arc<Planes>,
+    id: Id,
     server: pki::ClusterServer,
     config: Arc<wire::cp::Config>,
 }
 
-fn sessions(config: &Config, changelog: &Arc<dyn Changelog>, fleet: &Arc<Fleet>) -> Result<Sessions, ExitError> {
+fn sessions(
+    config: &Config,
+    node: Id,
+    changelog: &Arc<dyn Changelog>,
+    (fleet, planes): (&Arc<Fleet>, &Arc<Planes>),
+) -> Result<Sessions, ExitError> {
     let server = pki::ClusterServer::new(&config.identity, config.mtls.clone());
     let server = server.map_err(|error| ExitError::config(format!("cluster_cert: {error}")))?;
     // Whoever shares the certificate is of one cluster: the certificate names it.
@@ -97,6 +160,8 @@ fn sessions(config: &Config, changelog: &Arc<dyn Changelog>, fleet: &Arc<Fleet>)
     Ok(Sessions {
         sources: Arc::new(Sources::new(changelog.clone())),
         fleet: fleet.clone(),
+        planes: planes.clone(),
+        id: node,
         server,
         config: Arc::new(cluster),
     })
@@ -104,8 +169,8 @@ fn sessions(config: &Config, changelog: &Arc<dyn Changelog>, fleet: &Arc<Fleet>)
 
 fn serve_cluster(sessions: Sessions, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
     let Ok(runtime) = runtime("cluster") else { return };
-    let Sessions { sources, fleet, server, config } = sessions;
-    let cluster = Rc::new(Cluster::new(sources, fleet, server, config));
+    let Sessions { sources, fleet, planes, id, server, config } = sessions;
+    let cluster = Rc::new(Cluster::new(sources, (fleet, planes), id, server, config));
     LocalSet::new().block_on(&runtime, async move {
         let mut tasks = Vec::new();
         for listener in listeners.into_iter().filter_map(attached) {
@@ -140,7 +205,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
                 break;
             }
             _ = purge.tick() => forget_old_nodes(&app).await,
-            _ = ended.tick() => expiry::sweep(&mut ends, &*app.changelog, (app.now_ms)().div_euclid(1000)).await,
+            _ = ended.tick(), if app.changelog.view().role == Role::Writer => expiry::sweep(&mut ends, &*app.changelog, (app.now_ms)().div_euclid(1000)).await,
             () = pause(watchdog) => os::notify::alive(),
         }
     }

@@ -4,7 +4,7 @@
 use crate::app;
 use crate::commands::config::{self as declarative, ADMIN_URL_DEFAULT, Apply, Convert, Diff, Dump};
 use crate::commands::hybrid::GenCert;
-use crate::commands::{backup, node, quickstart};
+use crate::commands::{backup, node, promote, quickstart};
 use crate::config::Config;
 use crate::config::keys::KEYS;
 use model::declarative::Format;
@@ -51,6 +51,13 @@ const ONCE: Opt = Opt {
     doc: "Take the tour and end: 0 when it went well, 1 when not. So it does where the output is no terminal.",
 };
 const FORCE: Opt = Opt { long: "force", short: None, value: None, doc: "Delete even more than half of what is there." };
+
+const OVER_A_WRITER: Opt = Opt {
+    long: "force",
+    short: None,
+    value: None,
+    doc: "Promote it though its writer is connected, though it has nothing, or though it is the writer already.",
+};
 
 /// What one can type; help and man pages are made from it.
 pub static PROGRAM: Program = Program {
@@ -111,6 +118,11 @@ pub static PROGRAM: Program = Program {
             &[],
             "Make a new database of a backup, where there is none. Data planes take it as a new epoch.",
         ),
+        command(
+            "promote",
+            &[ADMIN_URL, OVER_A_WRITER],
+            "Make the control plane that follows another one the writer, with the configuration that it has.",
+        ),
         command("node list", &[ADMIN_URL, JSON], "Tell which data planes there are, and what they serve."),
         with_operands(
             "node show",
@@ -166,6 +178,7 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
         }
         "backup" => backup::backup(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
         "restore" => backup::restore(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
+        "promote" => promote::run(&admin_url(typed), typed.has(OVER_A_WRITER.long), || config(typed)),
         "quickstart" => quickstart::run(typed.operands.first().map(Path::new), typed.has(ONCE.long)),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
         _ => declarative_file(typed).map(|()| String::new()),

@@ -4,7 +4,7 @@
 pub mod keys;
 
 use crate::admin::check_listen;
-use pki::{ClusterIdentity, Material, Mtls};
+use pki::{ClusterClient, ClusterIdentity, Material, Mtls};
 use serde_json::{Map, Value};
 use settings::{Settings, listen};
 use std::net::SocketAddr;
@@ -22,6 +22,10 @@ pub struct Config {
     pub identity: ClusterIdentity,
     /// `cluster_mtls`, and whom it trusts.
     pub mtls: Mtls,
+    /// `cluster_control_plane`: whom to follow; empty for a writer.
+    pub writers: Vec<String>,
+    /// The calling end of the link to them.
+    pub client: ClusterClient,
     /// `cluster_data_plane_purge_delay`, in seconds.
     pub purge_delay_s: u64,
     /// `incremental_sync`
@@ -45,6 +49,11 @@ impl Config {
         let mode = settings.text("cluster_mtls").unwrap_or_default();
         let mtls = Mtls::load(mode, settings.text("cluster_ca_cert"));
         let mtls = settings.noted("cluster_ca_cert", mtls);
+        let writers = settings.parsed_list("cluster_control_plane", host_and_port);
+        let client = identity.as_ref().zip(mtls.clone()).map(|(identity, mtls)| {
+            ClusterClient::new(identity, mtls, settings.text("cluster_server_name")).map_err(|error| error.to_string())
+        });
+        let client = client.and_then(|client| settings.noted("cluster_server_name", client));
         let log_level = settings.parsed("log_level", |name| os::log::Level::parse(name).ok_or_else(String::new));
         Some(Config {
             prefix: prefix?,
@@ -52,6 +61,8 @@ impl Config {
             cluster_listen: cluster_listen?,
             identity: identity?,
             mtls: mtls?,
+            writers: writers?,
+            client: client?,
             purge_delay_s: settings.number("cluster_data_plane_purge_delay"),
             incremental: settings.flag("incremental_sync"),
             encryption: encryption?,
@@ -103,6 +114,15 @@ fn secret(settings: &mut Settings, name: &str) -> Option<Option<store::Secret>> 
     let Some(text) = settings.text(name) else { return Some(None) };
     let read = Material::load(text).and_then(|material| material.secret());
     settings.noted(name, read).map(|bytes| Some(store::Secret::new(&bytes)))
+}
+
+/// A control plane as one names it, `HOST:PORT`.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+        !host.is_empty() && bare && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if valid { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is not HOST:PORT, such as cp.example.com:8005")) }
 }
 
 fn shown(settings: &Settings) -> Map<String, Value> {

@@ -2,7 +2,8 @@
 //! plane up to date.
 //!
 //! [`cli`] is the command line, [`config`] the settings, [`app`] puts the parts together.
-//! [`admin`] writes through the [`changelog`], which wakes the sync sessions; [`fleet`] is what is known of the nodes.
+//! [`admin`] writes through the [`changelog`], which wakes the sync sessions; [`fleet`] is what is known of the nodes, [`planes`]
+//! of other control planes.
 
 pub mod admin;
 pub mod app;
@@ -12,4 +13,5 @@ pub mod commands;
 pub mod config;
 pub mod expiry;
 pub mod fleet;
+pub mod planes;
 pub mod sync;

@@ -10,5 +10,6 @@ pub mod http;
 pub mod lab;
 pub mod origin;
 pub mod pair;
+pub mod planes;
 pub mod relay;
 pub mod wait;

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
-use super::{App, apply, clustering, info, path, schemas, tags};
+use super::{App, apply, clustering, control_planes, info, path, schemas, tags};
 use http::Method;
 use serde_json::json;
 
@@ -20,6 +20,8 @@ enum Run {
     Look(fn(&App, &Request<'_>, &[&str]) -> Result<Reply, Problem>),
     /// By a transaction of the client's own.
     Apply,
+    /// By a new epoch.
+    Promote,
 }
 
 static ENDPOINTS: &[Endpoint] = &[
@@ -27,6 +29,8 @@ static ENDPOINTS: &[Endpoint] = &[
     look("/status", &Method::GET, info::status),
     look("/clustering/data-planes", &Method::GET, clustering::data_planes),
     look("/clustering/data-planes/{}", &Method::GET, clustering::data_plane),
+    look("/clustering/control-planes", &Method::GET, control_planes::list),
+    Endpoint { path: "/clustering/promote", method: &Method::POST, run: Run::Promote },
     look("/clustering/status", &Method::GET, clustering::status),
     look("/schemas/plugins/validate", &Method::POST, schemas::validate_plugin),
     look("/schemas/plugins/{}", &Method::GET, schemas::plugin),
@@ -78,7 +82,11 @@ impl Found<'_> {
         };
         match endpoint.run {
             Run::Look(run) => run(app, request, &self.segments),
-            Run::Apply => apply::apply(app, request).await,
+            Run::Promote => control_planes::promote(app, request).await,
+            Run::Apply => {
+                app.writable()?;
+                apply::apply(app, request).await
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the control plane says of itself: `GET /` and `GET /status`.
 
 use super::App;
+use super::control_planes;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
@@ -49,6 +50,7 @@ pub(super) fn root(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Prob
         "cp_lite_version": app.node.version,
         "hostname": app.node.hostname,
         "node_id": app.node.id,
+        "cluster_role": app.changelog.view().role.name(),
         "pids": {"master": std::process::id(), "workers": []},
         "plugins": {"available_on_server": available, "enabled_in_cluster": enabled(app)},
         "configuration": configuration(app),
@@ -72,6 +74,7 @@ pub(super) fn status(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Pr
         },
         "configuration": {
             "epoch": format!("{:016x}", view.epoch),
+            "term": view.term,
             "version": view.version,
             "floor": view.floor,
             "digest": format!("{:016x}", view.catalog.digest()),
@@ -79,6 +82,7 @@ pub(super) fn status(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Pr
             "tombstones": view.tombstones(),
         },
         "data_planes": {"known": known, "connected": connected},
+        "control_plane": control_planes::own(app),
     })))
 }
 

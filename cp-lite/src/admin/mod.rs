@@ -8,6 +8,7 @@
 mod apply;
 mod certificates;
 mod clustering;
+mod control_planes;
 mod endpoints;
 mod form;
 mod info;
@@ -36,8 +37,9 @@ pub use listen::{NotLoopback, check_listen};
 pub use request::{APPLY_BYTES_MAX, BODY_BYTES_MAX};
 pub use server::{BODY_TIMEOUT, CONNECTIONS_MAX, HEADER_TIMEOUT, serve};
 
-use crate::changelog::Changelog;
+use crate::changelog::{Changelog, Role};
 use crate::fleet::Fleet;
+use crate::planes::Planes;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -52,6 +54,8 @@ pub struct App {
     pub changelog: Arc<dyn Changelog>,
     /// What is known of the nodes.
     pub fleet: Arc<Fleet>,
+    /// What is known of other control planes.
+    pub planes: Arc<Planes>,
     /// What this control plane says of itself.
     pub node: NodeInfo,
     /// Looks into certificates and keys; without it only their outer form is checked.
@@ -66,6 +70,14 @@ impl App {
     /// Seconds since 1970.
     fn now_s(&self) -> i64 {
         (self.now_ms)().div_euclid(1000)
+    }
+
+    /// Whether changes are taken here, and if not, where they are.
+    fn writable(&self) -> Result<(), problem::Problem> {
+        match self.changelog.view().role {
+            Role::Writer => Ok(()),
+            Role::Follower => Err(problem::Problem::Follower(self.planes.writers().join(", "))),
+        }
     }
 }
 

@@ -41,12 +41,18 @@ pub(super) async fn answer(app: &App, parts: &Parts, body: Bytes) -> Result<Repl
             Method::GET | Method::HEAD => {
                 lookup::answer(app, &request, def).unwrap_or_else(|| read::list(app, &request, def))
             }
-            Method::POST => write::post(app, def, None, &request.content).await,
+            Method::POST => {
+                app.writable()?;
+                write::post(app, def, None, &request.content).await
+            }
             _ => other(&request, COLLECTION_METHODS),
         },
         Resource::Below(link, parent) => match *request.method {
             Method::GET | Method::HEAD => read::list_below(app, &request, link, parent),
-            Method::POST => write::post(app, link.child, Some((link, parent)), &request.content).await,
+            Method::POST => {
+                app.writable()?;
+                write::post(app, link.child, Some((link, parent)), &request.content).await
+            }
             _ => other(&request, COLLECTION_METHODS),
         },
         Resource::All(link, parent) => match *request.method {
@@ -58,6 +64,9 @@ pub(super) async fn answer(app: &App, parts: &Parts, body: Bytes) -> Result<Repl
 }
 
 async fn entity(app: &App, request: &Request<'_>, place: Place<'_>) -> Result<Reply, Problem> {
+    if matches!(*request.method, Method::PUT | Method::PATCH | Method::DELETE) {
+        app.writable()?;
+    }
     match *request.method {
         Method::GET | Method::HEAD => read::get(app, place),
         Method::PUT => write::put_entity(app, place, &request.content).await,

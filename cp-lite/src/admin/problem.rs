@@ -73,8 +73,8 @@ pub(super) enum Problem {
     InvalidTags(&'static str),
     /// Several changes of one transaction are wrong.
     Changes(StatusCode, String, Vec<Value>),
-    /// This control plane takes no changes: it follows another one.
-    Follower,
+    /// This control plane takes no changes: it follows another one, the one named if any is.
+    Follower(String),
     /// What the request expected is no longer so.
     Outdated(String),
     /// So many others changed the same entity that this request never had its turn.
@@ -104,7 +104,7 @@ impl Problem {
             error @ (CommitError::TooManyChanges { .. } | CommitError::TooManyBytes { .. }) => {
                 Self::BadRequest(error.to_string())
             }
-            CommitError::Follower => Self::Follower,
+            CommitError::Follower => Self::Follower(String::new()),
             error @ (CommitError::Store(_) | CommitError::Closed) => Self::Internal(error.to_string()),
         }
     }
@@ -128,6 +128,7 @@ impl Problem {
             Self::MethodNotAllowed(allow) => {
                 Reply::json(status, message("Method not allowed")).with(header::ALLOW, allow)
             }
+            Self::Follower(writer) => Reply::json(status, follower(&writer)).with(header::ALLOW, "GET, HEAD, OPTIONS"),
             other => Reply::json(status, other.into_body()),
         }
     }
@@ -136,7 +137,7 @@ impl Problem {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::NotFoundWords(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) | Self::Follower => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) | Self::Follower(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unique { .. } | Self::Outdated(_) => StatusCode::CONFLICT,
@@ -157,12 +158,7 @@ impl Problem {
             Self::NotFoundWords(text) | Self::BadBody(text) | Self::BadRequest(text) | Self::Outdated(text) => {
                 message(&text)
             }
-            Self::Follower => coded(
-                12,
-                "operation unsupported",
-                "this control plane follows another one and takes no changes",
-                json!({}),
-            ),
+            Self::Follower(writer) => follower(&writer),
             Self::Contended => message("too many others are changing the same entity; try again"),
             Self::Changes(_, text, errors) => json!({"message": text, "errors": errors}),
             Self::Schema(violations) => violations.to_json(),
@@ -210,6 +206,16 @@ fn message(text: &str) -> Value {
 
 fn coded(code: u8, name: &str, message: &str, fields: Value) -> Value {
     json!({"code": code, "name": name, "message": message, "fields": fields})
+}
+
+/// Kong's error of a node that is read-only.
+fn follower(writer: &str) -> Value {
+    let (whom, there) = if writer.is_empty() { ("another one", "its writer") } else { (writer, writer) };
+    let text = format!(
+        "this control plane follows {whom} and takes no changes: send them to {there}, or make this one the writer \
+         with \"cp-lite promote\""
+    );
+    json!({"code": 12, "name": "operation unsupported", "message": text, "writer": writer})
 }
 
 fn unresolved(field: &str, by: &str, value: &str, target: Kind) -> Value {

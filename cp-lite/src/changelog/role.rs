@@ -11,6 +11,17 @@ pub enum Role {
     Follower,
 }
 
+impl Role {
+    /// Its name, as people and the Admin API know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Follower => "follower",
+        }
+    }
+}
+
 /// The longest list of control planes that is remembered of a promotion, in bytes; of a longer one, the beginning.
 pub(super) const OVER_BYTES_MAX: usize = 1024;
 

@@ -4,4 +4,5 @@ pub mod backup;
 pub mod config;
 pub mod hybrid;
 pub mod node;
+pub mod promote;
 pub mod quickstart;

@@ -23,6 +23,12 @@ pub const KEYS: &[Key] = &[
         "0.0.0.0:8005",
         "Addresses where data planes connect, ADDRESS:PORT, or off.",
     ),
+    Key::unset(
+        "cluster_control_plane",
+        Kind::List,
+        "The control planes to follow, HOST:PORT of their cluster_listen, in order of preference. This one then takes \
+         its configuration from whichever answers, and no changes of its own. Unset: this control plane is the writer.",
+    ),
     Key::new(
         "cluster_mtls",
         Kind::Choice(&pki::Mtls::NAMES),
@@ -42,6 +48,12 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "The issuers that cluster_mtls = \"pki\" trusts: a path, PEM text or base64 of it. Unset: those of the \
          operating system.",
+    ),
+    Key::unset(
+        "cluster_server_name",
+        Kind::Text,
+        "The name that the certificates of cluster_control_plane must have with cluster_mtls = \"pki\". Unset: the \
+         host that is called.",
     ),
     Key::new(
         "cluster_data_plane_purge_delay",

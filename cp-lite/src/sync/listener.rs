@@ -6,6 +6,8 @@
 use super::session;
 use super::source::Sources;
 use crate::fleet::Fleet;
+use crate::planes::Planes;
+use model::Id;
 use pki::{ClusterServer, Peer, TlsFailure};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -35,6 +37,10 @@ pub struct Cluster {
     pub sources: Arc<Sources>,
     /// Where rows of nodes go.
     pub fleet: Arc<Fleet>,
+    /// Where rows of followers go.
+    pub planes: Arc<Planes>,
+    /// The id of this control plane.
+    pub id: Id,
     /// Who belongs to the cluster.
     pub server: ClusterServer,
     /// What sessions say of this control plane.
@@ -46,9 +52,15 @@ pub struct Cluster {
 impl Cluster {
     /// What all listeners of the cluster port share.
     #[must_use]
-    pub fn new(sources: Arc<Sources>, fleet: Arc<Fleet>, server: ClusterServer, config: Arc<wire::cp::Config>) -> Self {
+    pub fn new(
+        sources: Arc<Sources>,
+        (fleet, planes): (Arc<Fleet>, Arc<Planes>),
+        id: Id,
+        server: ClusterServer,
+        config: Arc<wire::cp::Config>,
+    ) -> Self {
         let places = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
-        Self { sources, fleet, server, config, places }
+        Self { sources, fleet, planes, id, server, config, places }
     }
 
     /// Waits until all connections have ended, a moment at the longest: a node that reads nothing is not waited for.

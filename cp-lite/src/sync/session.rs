@@ -6,7 +6,9 @@
 
 use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
+use crate::changelog::Role;
 use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode};
+use crate::planes::{Connection, Follower};
 use model::{Id, Kind};
 use pki::Peer;
 use std::net::SocketAddr;
@@ -26,6 +28,8 @@ use wire::{ByeReason, Hello};
 const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How long a refused node is asked to stay away, in seconds.
 const REFUSED_RETRY_S: u32 = 60;
+/// The least and the most that whoever comes too early is asked to wait, in seconds.
+const EARLY_RETRY_S: (u32, u32) = (2, 6);
 /// How much is read at once.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -38,7 +42,7 @@ pub(super) async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let session = Session::new(cluster.config.clone(), 0);
-    let mut task = Task { cluster, stream, from, peer, session, node: None, started: Instant::now() };
+    let mut task = Task { cluster, stream, from, peer, session, who: None, started: Instant::now() };
     let why = task.hold(&mut stop).await;
     tracing::info!(peer = %from, node = %task.name(), reason = %why, "node disconnected");
     task.forget().await;
@@ -50,8 +54,14 @@ struct Task<'a> {
     from: SocketAddr,
     peer: Peer,
     session: Session,
-    node: Option<(Id, SessionId, String)>,
+    who: Option<Who>,
     started: Instant,
+}
+
+/// Who was let in.
+enum Who {
+    Node(Id, SessionId, String),
+    Follower(Id, Connection, String),
 }
 
 /// Why a session ended.
@@ -71,6 +81,7 @@ impl Task<'_> {
     async fn hold(&mut self, stop: &mut watch::Receiver<bool>) -> End {
         let mut head = self.cluster.sources.changelog().watch();
         let mut blobs = self.cluster.sources.blobs();
+        let mut attached = self.cluster.planes.attached();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
         let mut bulk = false;
@@ -97,6 +108,12 @@ impl Task<'_> {
                 Ok(()) = blobs.changed() => {
                     let source = self.source();
                     (self.session.head_changed(&*source), Some(source))
+                }
+                Ok(()) = attached.changed() => {
+                    if !self.is_without_writer() {
+                        continue;
+                    }
+                    (self.session.bye(ByeReason::Busy, "this control plane has lost its own writer"), None)
                 }
                 () = wake(timer) => {
                     let now = self.now();
@@ -154,6 +171,14 @@ impl Task<'_> {
             tracing::warn!(peer = %self.from, node = %hello.node, reason = %why, "node refused");
             return self.session.refuse(RefuseReason::Forbidden, REFUSED_RETRY_S, &why);
         }
+        self.cluster.planes.heard_of(hello.term, source.view().term);
+        if source.view().epoch == 0 {
+            let why = "this control plane follows another one and has not heard from it yet";
+            return self.session.refuse(RefuseReason::Busy, soon(), why);
+        }
+        if hello.has(Hello::FOLLOWER) {
+            return self.join_follower(hello, source);
+        }
         let mode =
             if hello.incremental && self.cluster.config.incremental { SyncMode::Incremental } else { SyncMode::Full };
         let introduction = Introduction {
@@ -168,10 +193,36 @@ impl Task<'_> {
             Err(full) => self.session.refuse(RefuseReason::Busy, REFUSED_RETRY_S, &full.to_string()),
             Ok(session) => {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "node connected");
-                self.node = Some((hello.node, session, hello.hostname.clone()));
+                self.who = Some(Who::Node(hello.node, session, hello.hostname.clone()));
                 self.session.admit(source)
             }
         }
+    }
+
+    fn join_follower(&mut self, hello: &Hello, source: &Published) -> Vec<Action> {
+        let follower = Follower {
+            hostname: hello.hostname.clone(),
+            ip: plain(self.from).to_string(),
+            software: hello.software.clone(),
+            epoch: hello.have.epoch,
+            version: hello.have.durable,
+        };
+        let follows = source.view().role == Role::Follower;
+        match self.cluster.planes.connect(hello.node, follower, self.cluster.id, follows) {
+            Err(unwelcome) => self.session.refuse(RefuseReason::Busy, soon(), &unwelcome.to_string()),
+            Ok(connection) => {
+                tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "follower connected");
+                self.who = Some(Who::Follower(hello.node, connection, hello.hostname.clone()));
+                self.session.admit(source)
+            }
+        }
+    }
+
+    /// Whether this session is with a follower, to whom this control plane has nothing to say while it has lost its own
+    /// writer: otherwise two that lost the same one could end up following each other.
+    fn is_without_writer(&self) -> bool {
+        let follows = || self.cluster.sources.changelog().view().role == Role::Follower;
+        matches!(self.who, Some(Who::Follower(..))) && follows() && !self.cluster.planes.upstream().1
     }
 
     fn certificate_end(&self) -> Option<i64> {
@@ -179,7 +230,13 @@ impl Task<'_> {
     }
 
     fn report(&self, report: &Report) {
-        let Some((id, session, _)) = &self.node else { return };
+        let (id, session) = match &self.who {
+            Some(Who::Node(id, session, _)) => (id, session),
+            Some(Who::Follower(id, connection, _)) => {
+                return self.cluster.planes.report(*id, *connection, report.epoch, report.durable);
+            }
+            None => return,
+        };
         if report.status != SyncStatus::Normal && !report.reason.is_empty() {
             tracing::warn!(node = %id, reason = %report.reason, "unable to send updated configuration to data plane");
         }
@@ -187,7 +244,11 @@ impl Task<'_> {
     }
 
     async fn forget(&mut self) {
-        let Some((id, session, _)) = self.node.take() else { return };
+        let (id, session) = match self.who.take() {
+            Some(Who::Node(id, session, _)) => (id, session),
+            Some(Who::Follower(id, connection, _)) => return self.cluster.planes.disconnect(id, connection),
+            None => return,
+        };
         let (bytes_in, bytes_out) = (self.session.report().bytes_in, self.session.report().bytes_out);
         self.cluster.fleet.update(id, session, now(), |node| (node.bytes_in, node.bytes_out) = (bytes_in, bytes_out));
         if let Some(row) = self.cluster.fleet.disconnect(id, session) {
@@ -201,7 +262,10 @@ impl Task<'_> {
     }
 
     fn name(&self) -> String {
-        self.node.as_ref().map_or_else(|| "unknown".to_owned(), |(id, _, hostname)| format!("{hostname} ({id})"))
+        match &self.who {
+            Some(Who::Node(id, _, hostname) | Who::Follower(id, _, hostname)) => format!("{hostname} ({id})"),
+            None => "unknown".to_owned(),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -236,6 +300,12 @@ fn show(node: &mut Node, report: &Report) {
             node.last_error = Some(Refusal { version: nack.version, kind, id, message, at: now() });
         }
     }
+}
+
+/// A while in seconds, so that those who are sent away together do not come back together.
+fn soon() -> u32 {
+    let (least, most) = EARLY_RETRY_S;
+    least + Id::random().0 as u32 % (most - least + 1)
 }
 
 fn now() -> i64 {

@@ -1,7 +1,6 @@
 //! The loop over connections: one control plane after the other, for ever, with growing and jittered pauses.
 
 use super::apply::Applier;
-use super::backoff::Backoff;
 use super::link::{self, Link, LinkError};
 use super::staging::Staging;
 use super::status::Reporter;
@@ -11,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::ProtocolError;
+use wire::backoff::Backoff;
 use wire::dp::{Identity, Session};
 
 /// Where to sync from, and as whom.

@@ -4,9 +4,10 @@
 //!
 //! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
 //! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`compat`] decides which nodes get
-//! anything at all, [`dp`] and [`cp`] are the two ends. [`error::ProtocolError`] has one variant per way in which a
+//! anything at all, [`dp`] and [`cp`] are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
 
+pub mod backoff;
 pub mod compat;
 pub mod cp;
 pub mod delta;

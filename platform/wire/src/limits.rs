@@ -84,7 +84,7 @@ pub const FULL_PAUSE_MS_MIN: u64 = 1_000;
 pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
 
 /// How long a node that was with the writer after this one's is asked to stay away, in seconds.
-pub const REPLACED_RETRY_S: u32 = 60;
+pub const REPLACED_RETRY_S: u32 = 15;
 
 /// The default heartbeat, in seconds.
 pub const HEARTBEAT_S: u32 = 300;

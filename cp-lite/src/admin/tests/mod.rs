@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod entities;
+mod follower;
 mod lookup;
 mod races;
 mod socket;
@@ -49,6 +50,7 @@ impl Lab {
         let app = App {
             changelog: Arc::new(changelog),
             fleet: Arc::new(Fleet::new(PURGE_DELAY_DEFAULT_S)),
+            planes: Arc::new(Planes::new(vec!["writer.example:8005".to_owned()])),
             node,
             certificates: Some(Box::new(X509)),
             now_ms: || NOW_S * 1000 + 250,

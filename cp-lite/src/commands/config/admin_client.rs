@@ -133,6 +133,11 @@ impl AdminClient {
         }
     }
 
+    /// The answer to a `POST`, whatever it is.
+    pub(in crate::commands) async fn post(&self, path: &str, body: Value) -> Result<(StatusCode, Value), ExitError> {
+        self.request(Method::POST, path, Some(body)).await
+    }
+
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value), ExitError> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let exchange = self.exchange(method, path, Bytes::from(body));

@@ -27,6 +27,7 @@ impl Lab {
         let app = Arc::new(App {
             changelog: changelog.clone(),
             fleet: Arc::new(Fleet::new(1_000_000)),
+            planes: Arc::new(crate::planes::Planes::new(Vec::new())),
             node: NodeInfo { id: Id(1), hostname: "lab".into(), version: "0", configuration: serde_json::Map::new() },
             certificates: None,
             now_ms,

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt to reach the control plane: pure, with no upper end to its patience.
+//! How long to wait before the next attempt to reach a control plane: pure, with no upper end to its patience.
 //!
 //! Exponential with full jitter: each delay is drawn from the whole interval, so that a thousand nodes which lost the
 //! same control plane at the same moment come back spread over it (the peers' reconnect storms are the reason).

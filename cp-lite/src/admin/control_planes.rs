@@ -1,0 +1,112 @@
+//! `GET /clustering/control-planes`: this control plane and those around it; `POST /clustering/promote`: a follower
+//! becomes the writer. Not Kong's, which knows of one control plane.
+//!
+//! The body of a promotion is `{"force": true}` or nothing. Without force there has to be a reason for it: the writer is
+//! out of reach, or this is a writer that another one has replaced.
+
+use super::App;
+use super::problem::Problem;
+use super::reply::Reply;
+use super::request::{Content, Request};
+use crate::changelog::{Role, View};
+use crate::planes::Follower;
+use model::Id;
+use serde_json::{Value, json};
+
+/// `GET /clustering/control-planes`
+pub(super) fn list(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Problem> {
+    let view = app.changelog.view();
+    let followers = app.planes.followers();
+    let rows = std::iter::once(own(app)).chain(followers.iter().map(|(id, row)| follower(&view, *id, row)));
+    Ok(Reply::ok(json!({ "data": rows.collect::<Vec<_>>() })))
+}
+
+/// This control plane: its role, and for a follower how it stands with its writer.
+pub(super) fn own(app: &App) -> Value {
+    let view = app.changelog.view();
+    let (upstream, attached) = app.planes.upstream();
+    let writer = (view.role == Role::Follower).then(|| {
+        json!({
+            "addresses": app.planes.writers(),
+            "address": upstream.address,
+            "connected": attached,
+            "version": upstream.head,
+            "last_error": upstream.last_error,
+        })
+    });
+    let lag = writer.as_ref().map(|_| upstream.head.saturating_sub(view.version));
+    json!({
+        "id": app.node.id,
+        "hostname": app.node.hostname,
+        "software": app.node.version,
+        "role": view.role.name(),
+        "epoch": format!("{:016x}", view.epoch),
+        "term": view.term,
+        "version": view.version,
+        "lag": lag.unwrap_or_default(),
+        // Nodes have been with a writer that took the place of this one's: they come here no more.
+        "replaced": app.planes.latest_term() > view.term,
+        "writer": writer,
+    })
+}
+
+/// `POST /clustering/promote`
+pub(super) async fn promote(app: &App, request: &Request<'_>) -> Result<Reply, Problem> {
+    let force = forced(&request.content)?;
+    let latest = app.planes.latest_term();
+    if !force {
+        reason(app, &app.changelog.view(), latest).map_err(Problem::Outdated)?;
+    }
+    let promoted = app.changelog.promote(latest.saturating_add(1)).await;
+    let view = promoted.map_err(|error| Problem::of_commit(error, &[]))?;
+    tracing::warn!(epoch = format!("{:016x}", view.epoch), term = view.term, "promoted: this is the writer now");
+    Ok(Reply::ok(json!({
+        "role": view.role.name(),
+        "epoch": format!("{:016x}", view.epoch),
+        "term": view.term,
+        "version": view.version,
+        "entities": view.catalog.len(),
+    })))
+}
+
+fn forced(content: &Content) -> Result<bool, Problem> {
+    let body: Value = match content {
+        Content::Empty => return Ok(false),
+        Content::Json(json) if json.is_empty() => return Ok(false),
+        Content::Json(json) => serde_json::from_slice(json).map_err(|error| Problem::BadBody(error.to_string()))?,
+        Content::Form(_) => return Err(Problem::UnsupportedMediaType),
+    };
+    Ok(body.get("force").and_then(Value::as_bool).unwrap_or_default())
+}
+
+/// Why there may be a promotion; if there is no reason, why not.
+fn reason(app: &App, view: &View, latest: u32) -> Result<(), String> {
+    let (upstream, attached) = app.planes.upstream();
+    match view.role {
+        Role::Writer if latest > view.term => Ok(()),
+        Role::Writer => Err("this control plane is the writer already".to_owned()),
+        Role::Follower if attached => Err(format!(
+            "the writer at {} is connected: stop it first, or two of them take changes",
+            upstream.address.unwrap_or_default()
+        )),
+        Role::Follower if view.epoch == 0 => {
+            Err("this control plane has never heard from a writer: data planes would get an empty configuration"
+                .to_owned())
+        }
+        Role::Follower => Ok(()),
+    }
+}
+
+fn follower(view: &View, id: Id, row: &Follower) -> Value {
+    json!({
+        "id": id,
+        "hostname": row.hostname,
+        "software": row.software,
+        "ip": row.ip,
+        "role": Role::Follower.name(),
+        "epoch": format!("{:016x}", row.epoch),
+        "version": row.version,
+        // Versions of another epoch cannot be compared.
+        "lag": (row.epoch == view.epoch).then(|| view.version.saturating_sub(row.version)),
+    })
+}

@@ -1,0 +1,228 @@
+//! The other control planes of the cluster as this one knows them: the writer that it follows, if it does, and those
+//! that follow it. Passive memory as [`crate::fleet`] is; sync writes it, the Admin API shows it.
+
+use model::Id;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The most followers that are connected at a time.
+pub const FOLLOWERS_MAX: usize = 64;
+
+/// How far ahead of this control plane's own a term may be that a node tells of, to be believed: nobody is promoted that
+/// often, and terms come to an end.
+const LEAP_MAX: u32 = 1000;
+
+/// What is known of the other control planes.
+#[derive(Debug)]
+pub struct Planes {
+    writers: Vec<String>,
+    upstream: Mutex<Upstream>,
+    /// Whether a session with a writer is up.
+    attached: watch::Sender<bool>,
+    followers: Mutex<BTreeMap<Id, Row>>,
+    /// The latest term that a node told of.
+    seen: AtomicU32,
+}
+
+/// The link to the writer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// Who is connected or tried.
+    pub address: Option<String>,
+    /// Its last known head.
+    pub head: u64,
+    /// Why the last connection ended, or the last step was not taken over; none while all is well.
+    pub last_error: Option<String>,
+}
+
+/// A control plane that follows this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Follower {
+    /// The name of its machine.
+    pub hostname: String,
+    /// Where it connects from.
+    pub ip: String,
+    /// The version of its software.
+    pub software: String,
+    /// The epoch that it is in.
+    pub epoch: u64,
+    /// The version that it has made durable.
+    pub version: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    follower: Follower,
+    /// Tells its connections apart.
+    session: u64,
+}
+
+/// A connection of a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection(u64);
+
+/// Why a follower is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwelcome {
+    /// It is this very process, at the other end of a link to itself.
+    #[error("a control plane cannot follow itself")]
+    Itself,
+    /// This one follows, and has nobody to follow at the moment: it has no more to say than the other. So that two of
+    /// them never follow each other.
+    #[error("this control plane follows too, and its writer is out of reach")]
+    Unattached,
+    /// There are as many as can be.
+    #[error("{FOLLOWERS_MAX} control planes follow this one, and no more can")]
+    TooMany,
+}
+
+impl Planes {
+    /// A control plane that would follow one of these writers, in order of preference. None: it is the writer.
+    #[must_use]
+    pub fn new(writers: Vec<String>) -> Self {
+        Self {
+            writers,
+            upstream: Mutex::default(),
+            attached: watch::Sender::new(false),
+            followers: Mutex::default(),
+            seen: AtomicU32::new(0),
+        }
+    }
+
+    /// The writers that the settings name.
+    #[must_use]
+    pub fn writers(&self) -> &[String] {
+        &self.writers
+    }
+
+    /// The link to the writer, and whether it is up.
+    #[must_use]
+    pub fn upstream(&self) -> (Upstream, bool) {
+        let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (upstream, *self.attached.borrow())
+    }
+
+    /// Changes what is known of the link to the writer.
+    pub fn update(&self, change: impl FnOnce(&mut Upstream)) {
+        change(&mut self.upstream.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A session with a writer has begun, or ended.
+    pub fn attach(&self, attached: bool) {
+        self.attached.send_if_modified(|was| std::mem::replace(was, attached) != attached);
+    }
+
+    /// Tells whenever a session with a writer begins or ends.
+    #[must_use]
+    pub fn attached(&self) -> watch::Receiver<bool> {
+        self.attached.subscribe()
+    }
+
+    /// A node told which term it was in; `own` is that of this control plane.
+    pub fn heard_of(&self, term: u32, own: u32) {
+        if term <= own.saturating_add(LEAP_MAX) {
+            self.seen.fetch_max(term, Ordering::Relaxed);
+        }
+    }
+
+    /// The latest term that any node told of: a later one than this control plane's says that its writer was replaced.
+    #[must_use]
+    pub fn latest_term(&self) -> u32 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// A follower has said who it is. `own` is this control plane's id, `follows` whether it follows itself.
+    ///
+    /// # Errors
+    /// Why it may not stay.
+    pub fn connect(&self, id: Id, follower: Follower, own: Id, follows: bool) -> Result<Connection, Unwelcome> {
+        if id == own {
+            return Err(Unwelcome::Itself);
+        }
+        if follows && !*self.attached.borrow() {
+            return Err(Unwelcome::Unattached);
+        }
+        let mut followers = self.lock();
+        let before = followers.get(&id).map(|before| before.session);
+        if before.is_none() && followers.len() >= FOLLOWERS_MAX {
+            return Err(Unwelcome::TooMany);
+        }
+        let session = before.unwrap_or_default() + 1;
+        followers.insert(id, Row { follower, session });
+        Ok(Connection(session))
+    }
+
+    /// What a follower has made durable. Does nothing for a connection that a newer one has replaced.
+    pub fn report(&self, id: Id, connection: Connection, epoch: u64, version: u64) {
+        if let Some(row) = self.lock().get_mut(&id).filter(|row| row.session == connection.0) {
+            (row.follower.epoch, row.follower.version) = (epoch, version);
+        }
+    }
+
+    /// The connection is over.
+    pub fn disconnect(&self, id: Id, connection: Connection) {
+        let mut followers = self.lock();
+        if followers.get(&id).is_some_and(|row| row.session == connection.0) {
+            followers.remove(&id);
+        }
+    }
+
+    /// Everyone who follows, in the order of their ids.
+    #[must_use]
+    pub fn followers(&self) -> Vec<(Id, Follower)> {
+        self.lock().iter().map(|(id, row)| (*id, row.follower.clone())).collect()
+    }
+
+    /// A holder that panicked left each row whole, so that a poisoned lock is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, Row>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Id = Id(9);
+
+    fn connect(planes: &Planes, id: u128, follows: bool) -> Result<Connection, Unwelcome> {
+        planes.connect(Id(id), Follower::default(), OWN, follows)
+    }
+
+    #[test]
+    fn nobody_follows_itself_or_one_that_has_nobody_to_follow() {
+        let planes = Planes::new(vec!["a:1".to_owned()]);
+        assert_eq!(connect(&planes, 9, false), Err(Unwelcome::Itself));
+        assert_eq!(connect(&planes, 1, true), Err(Unwelcome::Unattached));
+        planes.attach(true);
+        assert!(connect(&planes, 1, true).is_ok());
+        planes.attach(false);
+        assert_eq!(connect(&planes, 2, true), Err(Unwelcome::Unattached));
+        assert!(connect(&planes, 2, false).is_ok(), "the writer has nobody to follow");
+    }
+
+    #[test]
+    fn an_old_connection_cannot_speak_for_a_follower_that_came_back() {
+        let planes = Planes::new(Vec::new());
+        let old = connect(&planes, 1, false).unwrap();
+        let new = connect(&planes, 1, false).unwrap();
+        planes.report(Id(1), old, 7, 99);
+        planes.report(Id(1), new, 7, 5);
+        planes.disconnect(Id(1), old);
+        assert_eq!(planes.followers().iter().map(|(_, row)| row.version).collect::<Vec<_>>(), [5]);
+        planes.disconnect(Id(1), new);
+        assert!(planes.followers().is_empty());
+    }
+
+    #[test]
+    fn there_is_a_bound_of_followers() {
+        let planes = Planes::new(Vec::new());
+        for id in 0..FOLLOWERS_MAX as u128 {
+            connect(&planes, id + 100, false).unwrap();
+        }
+        assert_eq!(connect(&planes, 1, false), Err(Unwelcome::TooMany));
+        assert!(connect(&planes, 100, false).is_ok());
+    }
+}

@@ -1,0 +1,227 @@
+//! One connection to a writer: the thin task around `wire`'s pure session of a node.
+//!
+//! While a step is taken over nothing is read, which is all the flow control that steps need.
+
+use super::take::{Taken, Taker};
+use crate::changelog::FollowError;
+use crate::planes::Planes;
+use pki::{ClusterClient, PkiError, TlsFailure};
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wire::ByeReason;
+use wire::dp::{Action, Closed, Session};
+use wire::message::Welcome;
+
+/// The longest that name resolution and the TCP connection may take together.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// The longest that the TLS handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// The longest that a write may be stuck.
+const WRITE_MAX: Duration = Duration::from_secs(60);
+/// The longest that a goodbye may take.
+const BYE_MAX: Duration = Duration::from_secs(1);
+/// How much is read at once.
+const READ_BYTES: usize = 32 * 1024;
+
+/// Why there is no connection, or no longer one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Name(#[from] PkiError),
+    #[error("{0}")]
+    Tls(TlsFailure),
+    #[error("connection lost: {0}")]
+    Lost(io::Error),
+    #[error("the writer closed the connection")]
+    Eof,
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// What came could not be made durable: it is asked for again on another connection.
+    #[error(transparent)]
+    Store(FollowError),
+}
+
+impl End {
+    /// How long the writer asked to be left alone.
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Closed(Closed::Refused { retry_after_s, .. }) => Duration::from_secs(u64::from(*retry_after_s)),
+            Self::Closed(Closed::Bye(bye)) => Duration::from_secs(u64::from(bye.retry_after_s)),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// Connects to `host:port` and makes sure that it is a control plane of our cluster.
+pub(super) async fn connect(address: &str, client: &ClusterClient) -> Result<TlsStream<TcpStream>, End> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let name = client.server_name(host.trim_start_matches('[').trim_end_matches(']'))?;
+    let connecting = timeout(CONNECT_MAX, TcpStream::connect(address)).await;
+    let stream = connecting.map_err(|_| End::Timeout(CONNECT_MAX))?.map_err(End::Connect)?;
+    stream.set_nodelay(true).map_err(End::Connect)?;
+    let handshake = timeout(HANDSHAKE_MAX, TlsConnector::from(client.config().clone()).connect(name, stream)).await;
+    let handshake = handshake.map_err(|_| End::Timeout(HANDSHAKE_MAX))?;
+    handshake.map_err(|error| End::Tls(TlsFailure::from_io(&error)))
+}
+
+/// One session on an established connection.
+pub(super) struct Link<'a> {
+    stream: TlsStream<TcpStream>,
+    session: &'a mut Session,
+    taker: &'a mut Taker,
+    planes: &'a Planes,
+    greeted: bool,
+    started: Instant,
+}
+
+impl<'a> Link<'a> {
+    /// Takes over a connection. `started` is the zero of the session's clock.
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        session: &'a mut Session,
+        taker: &'a mut Taker,
+        planes: &'a Planes,
+        started: Instant,
+    ) -> Self {
+        Self { stream, session, taker, planes, greeted: false, started }
+    }
+
+    /// Whether the writer welcomed this control plane.
+    pub(super) fn greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Holds the session until it ends.
+    pub(super) async fn run(&mut self) -> End {
+        let mut bytes = vec![0; READ_BYTES];
+        let (have, term) = self.taker.have();
+        self.session.of_term(term);
+        self.session.holds(self.taker.partial());
+        let mut actions = self.session.connected(have, 0, self.now());
+        loop {
+            if let Err(end) = self.perform(actions).await {
+                return end;
+            }
+            let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
+            actions = tokio::select! {
+                read = self.stream.read(&mut bytes) => match read {
+                    Ok(0) => return End::Eof,
+                    Ok(count) => self.session.received(bytes.get(..count).unwrap_or_default(), self.now()),
+                    Err(error) => return lost(error),
+                },
+                () = wake(timer) => self.session.tick(self.now()),
+            };
+        }
+    }
+
+    /// Ends the session from this end, for whatever reason; a moment is all it may take.
+    pub(super) async fn bye(&mut self) {
+        let actions = self.session.bye(ByeReason::Shutdown, "", self.now());
+        let _ = timeout(BYE_MAX, self.perform(actions)).await;
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) -> Result<(), End> {
+        let mut queue = VecDeque::from(actions);
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Send(bytes) => self.send(&bytes).await?,
+                Action::Welcomed(welcome) => self.welcomed(&welcome),
+                Action::Head(pong) => self.planes.update(|upstream| upstream.head = pong.head),
+                Action::Stage(delta) => {
+                    let taken = self.taker.delta(delta).await;
+                    queue.extend(self.told(taken)?);
+                }
+                Action::FullBegin { begin, .. } if begin.is_blob() => {
+                    let held = self.taker.begin_blob(&begin);
+                    tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
+                    queue.extend(self.session.full_open(held, self.now()));
+                }
+                Action::FullBegin { begin, .. } => self.taker.begin(&begin),
+                Action::FullChunk { entities, bytes } => match self.taker.entities(entities) {
+                    Ok(()) => queue.extend(self.session.full_processed(bytes, self.now())),
+                    Err(rejection) => queue.extend(self.session.rejected(rejection, self.now())),
+                },
+                Action::FullBytes { bytes, .. } => {
+                    self.taker.keep(&bytes);
+                    queue.extend(self.session.full_processed(bytes.len() as u64, self.now()));
+                }
+                Action::FullComplete { begin, .. } => {
+                    let taken = self.taker.complete(begin).await;
+                    queue.extend(self.told(taken)?);
+                }
+                Action::Close(closed) => {
+                    let _ = timeout(BYE_MAX, self.stream.shutdown()).await;
+                    return Err(closed.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome) {
+        self.greeted = true;
+        self.taker.welcomed(welcome);
+        self.planes.update(|upstream| (upstream.head, upstream.last_error) = (welcome.head, None));
+        self.planes.attach(true);
+        tracing::info!(mode = welcome.mode.name(), head = welcome.head, "following");
+    }
+
+    /// Tells the session what became of a step.
+    fn told(&mut self, taken: Taken) -> Result<Vec<Action>, End> {
+        let now = self.now();
+        match taken {
+            Taken::Durable(version) => {
+                self.planes.update(|upstream| {
+                    (upstream.head, upstream.last_error) = (upstream.head.max(version), None);
+                });
+                let mut actions = self.session.durable(version, now);
+                actions.extend(self.session.applied(version, now));
+                Ok(actions)
+            }
+            Taken::Rejected(rejection) => {
+                tracing::warn!(message = %rejection.message, "a step of the writer was refused");
+                self.planes.update(|upstream| upstream.last_error = Some(rejection.message.clone()));
+                Ok(self.session.rejected(rejection, now))
+            }
+            Taken::Damaged(error) => Ok(self.session.full_damaged(error, now)),
+            Taken::Failed(error) => Err(End::Store(error)),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(WRITE_MAX, writing).await.map_err(|_| End::Timeout(WRITE_MAX))?.map_err(lost)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn lost(error: io::Error) -> End {
+    // In TLS 1.3 a refused client certificate shows itself only now, as an alert on the first read.
+    match TlsFailure::from_io(&error) {
+        TlsFailure::Io(_) => End::Lost(error),
+        failure => End::Tls(failure),
+    }
+}
+
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,164 @@
+//! What the writer sends, on its way into the changelog: deltas as they come, full syncs gathered in memory until they
+//! are whole. What is gathered of a blob outlives a connection, so that a cut does not start it over.
+
+use crate::changelog::{Changelog, FollowError, Step, Tail, View, Whole};
+use model::{Change, Id, catalog::Conflict};
+use std::sync::Arc;
+use wire::dp::Rejection;
+use wire::full::{BlobError, Unpack, blob};
+use wire::message::{FullBegin, Have, NackCode, Partial, Welcome};
+use wire::{Delta, Entity};
+
+/// Takes over what a writer sends.
+pub(super) struct Taker {
+    changelog: Arc<dyn Changelog>,
+    /// Of the writer that is connected.
+    epoch: u64,
+    term: u32,
+    /// The beginning of a blob: its name, and the bytes so far. At most [`wire::limits::BLOB_BYTES_MAX`].
+    held: Option<(u64, Vec<u8>)>,
+    /// A full sync that comes entity by entity.
+    whole: Option<Whole>,
+}
+
+/// What became of a step.
+pub(super) enum Taken {
+    /// It is here to stay.
+    Durable(u64),
+    /// It cannot be taken over, whatever is done about it here.
+    Rejected(Rejection),
+    /// The blob is not what it was announced to be.
+    Damaged(BlobError),
+    /// It could not be made durable, and is to be asked for again.
+    Failed(FollowError),
+}
+
+impl Taker {
+    pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
+        Self { changelog, epoch: 0, term: 0, held: None, whole: None }
+    }
+
+    /// What is here, and of which term.
+    pub(super) fn have(&mut self) -> (Have, u32) {
+        self.whole = None;
+        let View { epoch, term, version, catalog, .. } = &*self.changelog.view();
+        if *epoch == 0 {
+            return (Have::default(), *term);
+        }
+        let (root, count) = (catalog.digest(), catalog.len() as u64);
+        (Have { epoch: *epoch, applied: *version, durable: *version, root, count }, *term)
+    }
+
+    /// What is here of a blob.
+    pub(super) fn partial(&self) -> Option<Partial> {
+        self.held.as_ref().map(|(transfer, bytes)| Partial { transfer: *transfer, offset: bytes.len() as u64 })
+    }
+
+    pub(super) fn welcomed(&mut self, welcome: &Welcome) {
+        (self.epoch, self.term) = (welcome.epoch, welcome.term);
+    }
+
+    pub(super) async fn delta(&mut self, delta: Delta) -> Taken {
+        let Delta { from, to, root, ops } = delta;
+        let changes: Result<Vec<Change>, _> = ops.into_iter().map(wire::Op::into_change).collect();
+        match changes {
+            Err(unknown) => Taken::Rejected(unknown_kind(&unknown)),
+            Ok(changes) => self.step(Step::Tail(Tail { epoch: self.epoch, from, to, root, changes }), to).await,
+        }
+    }
+
+    /// A blob is about to come; says how much of it is here already. Any other one is forgotten.
+    pub(super) fn begin_blob(&mut self, begin: &FullBegin) -> u64 {
+        let fits =
+            |(transfer, bytes): &(u64, Vec<u8>)| *transfer == begin.transfer && bytes.len() as u64 <= begin.bytes;
+        let (_, bytes) = self.held.take_if(|held| fits(held)).unwrap_or_default();
+        let held = bytes.len() as u64;
+        self.held = Some((begin.transfer, bytes));
+        held
+    }
+
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if let Some((_, held)) = &mut self.held {
+            held.extend_from_slice(bytes);
+        }
+    }
+
+    /// A full sync is about to come entity by entity.
+    pub(super) fn begin(&mut self, begin: &FullBegin) {
+        self.held = None;
+        self.whole = Some(Whole::new(self.epoch, self.term, begin.version));
+    }
+
+    pub(super) fn entities(&mut self, entities: Vec<Entity>) -> Result<(), Rejection> {
+        // Those of a full sync that was rejected while they were on their way go nowhere.
+        let Some(whole) = &mut self.whole else { return Ok(()) };
+        let put = entities.into_iter().try_for_each(|entity| put(whole, entity));
+        if put.is_err() {
+            self.whole = None;
+        }
+        put
+    }
+
+    /// All of a full sync is here.
+    pub(super) async fn complete(&mut self, begin: FullBegin) -> Taken {
+        let whole = if begin.is_blob() {
+            let (_, bytes) = self.held.take().unwrap_or_default();
+            match unpack(&bytes, begin, Whole::new(self.epoch, self.term, begin.version)) {
+                Ok(whole) => whole,
+                Err(taken) => return taken,
+            }
+        } else {
+            let Some(whole) = self.whole.take() else { return Taken::Damaged(BlobError::Content) };
+            whole
+        };
+        match whole.finish(begin.root) {
+            Ok(step) => self.step(step, begin.version).await,
+            Err(refused) => Taken::Rejected(rejection(&refused)),
+        }
+    }
+
+    async fn step(&mut self, step: Step, version: u64) -> Taken {
+        match self.changelog.follow(step).await {
+            Ok(()) => Taken::Durable(version),
+            Err(refused @ (FollowError::Refused(_) | FollowError::Root { .. })) => Taken::Rejected(rejection(&refused)),
+            Err(failed) => Taken::Failed(failed),
+        }
+    }
+}
+
+fn put(whole: &mut Whole, entity: Entity) -> Result<(), Rejection> {
+    let record = entity.into_record().map_err(|unknown| unknown_kind(&unknown))?;
+    whole.put(&record).map_err(|refused| rejection(&refused))
+}
+
+fn unpack(bytes: &[u8], begin: FullBegin, mut whole: Whole) -> Result<Whole, Taken> {
+    if blob::digest(bytes).ok() != Some(begin.transfer) {
+        return Err(Taken::Damaged(BlobError::Digest));
+    }
+    let mut entities = Unpack::new(begin, bytes).map_err(Taken::Damaged)?;
+    while let Some(entity) = entities.next().map_err(Taken::Damaged)? {
+        put(&mut whole, entity).map_err(Taken::Rejected)?;
+    }
+    Ok(whole)
+}
+
+fn rejection(refused: &FollowError) -> Rejection {
+    let (code, entity) = match refused {
+        FollowError::Root { .. } => (NackCode::Root, None),
+        FollowError::Refused(conflicts) => match conflicts.first() {
+            Some(Conflict::Duplicate { kind, id, .. }) => (NackCode::Duplicate, Some((kind.code(), *id))),
+            Some(Conflict::Dangling { kind, id, .. }) => (NackCode::Dangling, Some((kind.code(), *id))),
+            Some(Conflict::Body { kind, id, .. } | Conflict::StillReferenced { kind, id, .. }) => {
+                (NackCode::Invalid, Some((kind.code(), *id)))
+            }
+            None => (NackCode::Invalid, None),
+        },
+        _ => (NackCode::Internal, None),
+    };
+    Rejection { code, entity, path: String::new(), message: refused.to_string() }
+}
+
+fn unknown_kind(unknown: &wire::delta::UnknownKind) -> Rejection {
+    let entity: Option<(u8, Id)> = Some((unknown.kind, unknown.id));
+    Rejection { code: NackCode::UnknownKind, entity, path: String::new(), message: unknown.to_string() }
+}

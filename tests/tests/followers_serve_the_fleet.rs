@@ -1,0 +1,189 @@
+//! Several control planes: one writes, others follow it and serve data planes as it does; when it is gone nothing stops,
+//! and one of them takes its place for good.
+
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tests::lab::{Daemon, Lab};
+use tests::planes::{following, has, list, node, own, promote, serves};
+use tests::wait;
+
+/// A route that answers by itself.
+fn route(cp: &mut Daemon, name: &str) -> u64 {
+    let changes = json!([
+        { "put": { "kind": "routes", "entity": { "name": name, "paths": [format!("/{name}")] } } },
+        { "put": { "kind": "plugins", "entity": {
+            "name": "request-termination",
+            "route": { "name": name },
+            "config": { "status_code": 200, "message": name },
+        } } },
+    ]);
+    let route = cp.admin_ok("POST", "/config/apply", &json!({ "changes": [changes[0]] }));
+    let plugin = cp.admin_ok("POST", "/config/apply", &json!({ "changes": [changes[1]] }));
+    plugin["version"].as_u64().or(route["version"].as_u64()).expect("a version")
+}
+
+/// What a data plane answers on a route of [`route`].
+fn answer(dp: &mut Daemon, name: &str) -> Value {
+    dp.get(&format!("/{name}"), &[]).json()["message"].clone()
+}
+
+struct Cluster {
+    lab: Lab,
+    writer: Daemon,
+    follower: Daemon,
+    /// Of the two.
+    addresses: [SocketAddr; 2],
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let lab = Lab::new();
+        let mut writer = lab.cp("writer").start();
+        let address = writer.address("cluster");
+        let mut follower = following(&lab, "follower", &[address]).start();
+        let addresses = [address, follower.address("cluster")];
+        Self { lab, writer, follower, addresses }
+    }
+
+    /// A change that both have; returns its epoch and version.
+    fn change(&mut self, name: &str) -> (Value, u64) {
+        let version = route(&mut self.writer, name);
+        let epoch = own(&mut self.writer)["epoch"].clone();
+        has(&mut self.follower, &epoch, version);
+        (epoch, version)
+    }
+}
+
+#[test]
+fn a_follower_serves_the_same_epoch_and_version_as_its_writer_and_refuses_writes() {
+    let mut cluster = Cluster::start();
+    cluster.change("early");
+    let mut above = node(&cluster.lab, "above", &cluster.addresses[..1]).start();
+    let mut below = node(&cluster.lab, "below", &cluster.addresses[1..]).start();
+    for name in ["one", "two", "three"] {
+        let (epoch, version) = cluster.change(name);
+        for dp in [&mut above, &mut below] {
+            serves(dp, &epoch, version);
+            assert_eq!(answer(dp, name), name);
+        }
+    }
+    assert_eq!(above.sync_status()["digest"], below.sync_status()["digest"]);
+    assert_eq!(below.sync_status()["mode"], "tail", "what changed travels alone, also through a follower");
+    cluster.writer.admin_ok("DELETE", "/routes/one", &Value::Null);
+    wait::until("the deletion on the far side", || (below.get("/one", &[]).status == 404).then_some(()));
+
+    let refused = cluster.follower.admin("POST", "/services", &json!({ "host": "h" }));
+    assert_eq!(refused.status, 405);
+    assert!(refused.text().contains(&cluster.addresses[0].to_string()), "{}", refused.text());
+    assert_eq!(cluster.follower.admin_ok("GET", "/routes", &Value::Null)["data"].as_array().unwrap().len(), 3);
+    let planes = cluster.writer.admin_ok("GET", "/clustering/control-planes", &Value::Null);
+    assert_eq!((&planes["data"][0]["role"], &planes["data"][1]["role"]), (&json!("writer"), &json!("follower")));
+    let nodes = cluster.writer.admin_ok("GET", "/clustering/data-planes", &Value::Null);
+    assert_eq!(nodes["data"].as_array().unwrap().len(), 1, "a follower is no data plane: {nodes}");
+
+    // A restart of the follower goes on where it was.
+    cluster.follower = cluster.follower.kill().start();
+    let (epoch, version) = cluster.change("after");
+    serves(&mut below, &epoch, version);
+    assert_eq!(own(&mut cluster.follower)["writer"]["connected"], true);
+}
+
+#[test]
+fn the_fleet_serves_on_without_its_writer_and_a_promoted_follower_takes_its_place() {
+    let mut cluster = Cluster::start();
+    let (epoch, version) = cluster.change("before");
+    let mut both = node(&cluster.lab, "both", &cluster.addresses).start();
+    let mut below = node(&cluster.lab, "below", &cluster.addresses[1..]).start();
+    for dp in [&mut both, &mut below] {
+        serves(dp, &epoch, version);
+    }
+    let refused = promote(&mut cluster.follower, &[]);
+    assert!(!refused.status.success(), "its writer is connected");
+    let old_writer = cluster.writer.kill();
+    wait::until("the writer to be missed", || {
+        (own(&mut cluster.follower)["writer"]["connected"] == false).then_some(())
+    });
+    let mut late = node(&cluster.lab, "late", &cluster.addresses).start();
+    serves(&mut late, &epoch, version);
+    assert_eq!(answer(&mut late, "before"), "before");
+
+    let output = promote(&mut cluster.follower, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let promoted = own(&mut cluster.follower);
+    assert_eq!((&promoted["role"], &promoted["term"]), (&json!("writer"), &json!(1)));
+    assert_ne!(promoted["epoch"], epoch);
+    let version = route(&mut cluster.follower, "after");
+    for dp in [&mut both, &mut below, &mut late] {
+        serves(dp, &promoted["epoch"], version);
+        assert_eq!((answer(dp, "before"), answer(dp, "after")), (json!("before"), json!("after")));
+    }
+
+    // It stays the writer, though its settings still name the old one.
+    cluster.follower = cluster.follower.kill().start();
+    assert_eq!(own(&mut cluster.follower)["role"], "writer");
+    cluster.follower.logs("was promoted over the writers in its settings");
+
+    // The old writer comes back as if nothing had happened, with a change that nobody else has: nobody goes back to it.
+    cluster.writer = old_writer.start();
+    route(&mut cluster.writer, "lost");
+    let mut probe = node(&cluster.lab, "both", &cluster.addresses[..1]);
+    drop(both);
+    probe = probe.with_text("cluster_control_plane", cluster.addresses[0]);
+    let mut both = probe.start();
+    wait::until("the old writer to be told", || (own(&mut cluster.writer)["replaced"] == true).then_some(()));
+    assert_eq!(both.sync_status()["epoch"], promoted["epoch"]);
+    assert_eq!(answer(&mut both, "after"), "after");
+
+    // Told to follow, it takes over what the new writer has.
+    let (setup, _) = cluster.writer.stop();
+    cluster.writer = setup.with_text("cluster_control_plane", list(&cluster.addresses[1..])).start();
+    has(&mut cluster.writer, &promoted["epoch"], version);
+    assert_eq!(own(&mut cluster.writer)["role"], "follower");
+    assert_eq!(cluster.writer.admin("GET", "/routes/lost", &Value::Null).status, 404);
+    let version = route(&mut cluster.follower, "together");
+    serves(&mut both, &promoted["epoch"], version);
+    assert_eq!(answer(&mut both, "together"), "together", "served by the one that was the writer");
+}
+
+#[test]
+fn a_follower_of_a_follower_serves_too_and_nobody_is_served_by_one_that_has_nothing() {
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let mut middle = following(&lab, "middle", &[writer.address("cluster")]).start();
+    let mut leaf = following(&lab, "leaf", &[middle.address("cluster")]).start();
+    let mut dp = node(&lab, "dp", &[leaf.address("cluster")]).start();
+    let version = route(&mut writer, "far");
+    let epoch = own(&mut writer)["epoch"].clone();
+    serves(&mut dp, &epoch, version);
+    assert_eq!(answer(&mut dp, "far"), "far");
+
+    // One that never heard from a writer has nothing to serve, and says so in place of an empty configuration.
+    let mut lonely = following(&lab, "lonely", &["127.0.0.1:1".parse().unwrap()]).start();
+    let mut kept = node(&lab, "kept", &[writer.address("cluster")]).start();
+    serves(&mut kept, &epoch, version);
+    let (setup, _) = kept.stop();
+    let mut kept = setup.with_text("cluster_control_plane", lonely.address("cluster")).start();
+    wait::until("the refusal", || {
+        let error = kept.sync_status()["last_error"].clone();
+        error.as_str()?.contains("has not heard from it yet").then_some(())
+    });
+    assert_eq!(answer(&mut kept, "far"), "far");
+}
+
+#[test]
+fn two_that_follow_each_other_serve_what_they_have_and_none_takes_the_other_for_a_writer() {
+    let mut cluster = Cluster::start();
+    let (epoch, version) = cluster.change("kept");
+    let (writer, _) = cluster.writer.stop();
+    cluster.writer = writer.with_text("cluster_control_plane", list(&cluster.addresses)).start();
+    let (follower, _) = cluster.follower.stop();
+    cluster.follower = follower.with_text("cluster_control_plane", list(&cluster.addresses)).start();
+    for cp in [&mut cluster.writer, &mut cluster.follower] {
+        cp.logs("not connected to the writer");
+        let own = own(cp);
+        assert_eq!((&own["epoch"], own["version"].as_u64()), (&epoch, Some(version)));
+        assert_eq!(own["writer"]["connected"], false);
+    }
+    let mut dp = node(&cluster.lab, "dp", &cluster.addresses).start();
+    serves(&mut dp, &epoch, version);
+}
