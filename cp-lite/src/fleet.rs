@@ -71,6 +71,12 @@ pub struct Node {
     pub sync_status: SyncStatus,
     /// The last version it could not apply; cleared when a later one went well.
     pub last_error: Option<Refusal>,
+    /// Why nothing is sent to it.
+    #[serde(default)]
+    pub withheld: Vec<Withheld>,
+    /// Fields in use that it overlooks, which does no harm.
+    #[serde(default)]
+    pub ignored: Vec<Ignored>,
     /// Bytes received from it over the present connection.
     #[serde(skip)]
     pub bytes_in: u64,
@@ -107,6 +113,36 @@ pub struct Refusal {
     pub at: i64,
 }
 
+/// A reason for which nothing is sent to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The status that it makes.
+    pub sync_status: SyncStatus,
+    /// The plugin that the node lacks or has in another version, if it is one.
+    pub plugin: Option<String>,
+    /// The collection that the node does not know, or of which it does not know a field: `keyauth_credentials`.
+    pub kind: Option<String>,
+    /// The field that it does not know.
+    pub field: Option<String>,
+    /// An entity that uses the field.
+    pub id: Option<Id>,
+    /// All of it in words.
+    pub message: String,
+}
+
+/// A field that a node overlooks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The collection: `routes`.
+    pub kind: String,
+    /// The field.
+    pub field: String,
+    /// An entity that uses it.
+    pub id: Id,
+    /// How many do.
+    pub entities: usize,
+}
+
 /// How a node introduces itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Introduction {
@@ -123,6 +159,9 @@ pub struct Introduction {
     /// [`Node::mode`].
     pub mode: SyncMode,
 }
+
+/// What makes a row count as changed: versions, mode, status, and what is told in words (nearly always nothing).
+type Facts = (u64, u64, u64, SyncMode, SyncStatus, (Option<Refusal>, Vec<Withheld>, Vec<Ignored>));
 
 /// As many nodes as can be remembered are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -283,6 +322,8 @@ impl Node {
             mode: SyncMode::default(),
             sync_status: SyncStatus::default(),
             last_error: None,
+            withheld: Vec::new(),
+            ignored: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
             session: None,
@@ -290,8 +331,9 @@ impl Node {
     }
 
     /// What makes a row count as changed.
-    fn facts(&self) -> (u64, u64, u64, SyncMode, SyncStatus, Option<Refusal>) {
-        (self.epoch, self.applied, self.durable, self.mode, self.sync_status, self.last_error.clone())
+    fn facts(&self) -> Facts {
+        let told = (self.last_error.clone(), self.withheld.clone(), self.ignored.clone());
+        (self.epoch, self.applied, self.durable, self.mode, self.sync_status, told)
     }
 }
 

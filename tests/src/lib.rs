@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod generate;
 pub mod http;
 pub mod lab;
+pub mod node;
 pub mod origin;
 pub mod pair;
 pub mod planes;

@@ -72,6 +72,8 @@ fn row(app: &App, view: &View, node: &Node) -> Map<String, Value> {
         "lag": lag(view, node),
         "mode": node.mode,
         "last_error": node.last_error,
+        "withheld": node.withheld,
+        "ignored": node.ignored,
         "bytes_in": node.bytes_in,
         "bytes_out": node.bytes_out,
     });

@@ -6,6 +6,7 @@
 
 use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
+use super::told;
 use crate::changelog::Role;
 use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode};
 use crate::planes::{Connection, Follower};
@@ -19,8 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
-use wire::compat::SyncStatus;
-use wire::cp::{Action, Closed, Report, Session};
+use wire::cp::{Action, Closed, Report, Session, Source as _};
 use wire::message::{Mode, RefuseReason};
 use wire::{ByeReason, Hello};
 
@@ -42,7 +42,8 @@ pub(super) async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let session = Session::new(cluster.config.clone(), 0);
-    let mut task = Task { cluster, stream, from, peer, session, who: None, started: Instant::now() };
+    let told = told::Told::default();
+    let mut task = Task { cluster, stream, from, peer, session, who: None, started: Instant::now(), told };
     let why = task.hold(&mut stop).await;
     tracing::info!(peer = %from, node = %task.name(), reason = %why, "node disconnected");
     task.forget().await;
@@ -56,6 +57,7 @@ struct Task<'a> {
     session: Session,
     who: Option<Who>,
     started: Instant,
+    told: told::Told,
 }
 
 /// Who was let in.
@@ -194,6 +196,7 @@ impl Task<'_> {
             Ok(session) => {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "node connected");
                 self.who = Some(Who::Node(hello.node, session, hello.hostname.clone()));
+                self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
                 self.session.admit(source)
             }
         }
@@ -213,6 +216,7 @@ impl Task<'_> {
             Ok(connection) => {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "follower connected");
                 self.who = Some(Who::Follower(hello.node, connection, hello.hostname.clone()));
+                self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
                 self.session.admit(source)
             }
         }
@@ -229,7 +233,8 @@ impl Task<'_> {
         if let Peer::Member(member) = &self.peer { Some(member.not_after) } else { None }
     }
 
-    fn report(&self, report: &Report) {
+    fn report(&mut self, report: &Report) {
+        self.told.report(report);
         let (id, session) = match &self.who {
             Some(Who::Node(id, session, _)) => (id, session),
             Some(Who::Follower(id, connection, _)) => {
@@ -237,9 +242,6 @@ impl Task<'_> {
             }
             None => return,
         };
-        if report.status != SyncStatus::Normal && !report.reason.is_empty() {
-            tracing::warn!(node = %id, reason = %report.reason, "unable to send updated configuration to data plane");
-        }
         self.cluster.fleet.update(*id, *session, now(), |node| show(node, report));
     }
 
@@ -277,6 +279,7 @@ fn show(node: &mut Node, report: &Report) {
     (node.epoch, node.applied, node.durable) = (report.epoch, report.applied, report.durable);
     (node.bytes_in, node.bytes_out) = (report.bytes_in, report.bytes_out);
     node.sync_status = report.status;
+    (node.withheld, node.ignored) = told::rows(report);
     let known = node.last_error.as_ref().map(|error| error.version);
     if report.mode == Mode::Behind {
         // Nothing is sent to it, so that its row must not look as if all were well.

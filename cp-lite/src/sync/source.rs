@@ -4,16 +4,17 @@
 //! node was found at. It is made when the first session looks after a commit, and lives as long as a session uses it.
 
 use super::blobs::Blobs;
+use super::in_use::Users;
 use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use wire::compat::InUse;
 use wire::cp::Source;
 use wire::delta::Builder;
 use wire::full::{Cursor, Wanted};
-use wire::{Encoded, Offer, PluginVersion};
+use wire::{Encoded, Offer};
 
 /// How many different steps to one version are kept encoded. Connected nodes are at the same version nearly always;
 /// each one that comes back from an absence may need a step of its own.
@@ -28,15 +29,7 @@ pub struct Sources {
 
 struct Newest {
     published: Arc<Published>,
-    plugins: PluginsInUse,
-}
-
-/// Which plugins are configured: kept up to date by what changed, not by looking at all of them.
-#[derive(Default)]
-struct PluginsInUse {
-    at: u64,
-    by_id: HashMap<Id, Arc<str>>,
-    count: BTreeMap<Arc<str>, usize>,
+    users: Users,
 }
 
 /// One version with what sessions share of it.
@@ -52,11 +45,11 @@ impl Sources {
     #[must_use]
     pub fn new(changelog: Arc<dyn Changelog>) -> Self {
         let view = changelog.view();
-        let mut plugins = PluginsInUse::default();
-        plugins.update(&View::empty(0), &view);
+        let mut users = Users::default();
+        users.update(&View::empty(0), &view);
         let blobs = Blobs::new();
-        let published = Arc::new(Published::new(view, &plugins, blobs.clone()));
-        Self { changelog, newest: Mutex::new(Newest { published, plugins }), blobs }
+        let published = Arc::new(Published::new(view, &users, blobs.clone()));
+        Self { changelog, newest: Mutex::new(Newest { published, users }), blobs }
     }
 
     /// Changes whenever a full sync that sessions may be waiting for has been made.
@@ -79,58 +72,16 @@ impl Sources {
         let published = &newest.published.view;
         if (published.epoch, published.version) != (view.epoch, view.version) {
             let before = published.clone();
-            newest.plugins.update(&before, &view);
-            newest.published = Arc::new(Published::new(view, &newest.plugins, self.blobs.clone()));
+            newest.users.update(&before, &view);
+            newest.published = Arc::new(Published::new(view, &newest.users, self.blobs.clone()));
         }
         newest.published.clone()
     }
 }
 
-impl PluginsInUse {
-    fn update(&mut self, before: &View, view: &View) {
-        let continues = before.epoch == view.epoch && before.version == self.at;
-        let touched = if continues { view.since(self.at).ok() } else { None };
-        match touched {
-            Some(touched) => {
-                for touched in touched.filter(|touched| touched.kind == Kind::Plugin) {
-                    self.set(touched.id, view.catalog.record(Kind::Plugin, touched.id).as_ref());
-                }
-            }
-            None => {
-                *self = Self::default();
-                for (id, _) in view.catalog.iter(Kind::Plugin, None) {
-                    self.set(id, view.catalog.record(Kind::Plugin, id).as_ref());
-                }
-            }
-        }
-        self.at = view.version;
-    }
-
-    fn set(&mut self, id: Id, record: Option<&Record>) {
-        if let Some(name) = self.by_id.remove(&id)
-            && let Some(count) = self.count.get_mut(&name)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.count.remove(&name);
-            }
-        }
-        let name = record.and_then(|record| model::kinds::plugins::Plugin::decode(&record.body).ok());
-        if let Some(plugin) = name {
-            let name: Arc<str> = plugin.name.into();
-            *self.count.entry(name.clone()).or_default() += 1;
-            self.by_id.insert(id, name);
-        }
-    }
-}
-
 impl Published {
-    fn new(view: Arc<View>, plugins: &PluginsInUse, blobs: Arc<Blobs>) -> Self {
-        let kinds = model::kind::ALL.iter().map(|def| def.kind).filter(|kind| view.catalog.count(*kind) > 0);
-        let version = |name: &Arc<str>| model::plugins::find(name).map(|def| def.version.to_owned());
-        let plugin = |name: &Arc<str>| PluginVersion { name: name.to_string(), version: version(name) };
-        let in_use =
-            InUse { kinds: kinds.map(Kind::code).collect(), plugins: plugins.count.keys().map(plugin).collect() };
+    fn new(view: Arc<View>, users: &Users, blobs: Arc<Blobs>) -> Self {
+        let in_use = users.sum(&view);
         Self { view, in_use, steps: Mutex::default(), blobs }
     }
 

@@ -52,6 +52,8 @@ pub struct KindDef {
     pub endpoint_key: Option<&'static str>,
     /// Version of the body layout that [`KindDef::to_body`] writes.
     pub body_version: u16,
+    /// The fields that came after version 1 of the layout, oldest first.
+    pub appended: &'static [Appended],
     /// Fields, defaults and checks.
     pub schema: &'static Schema,
     /// Canonical JSON (as [`Schema::check`] returns it, with `id` and timestamps) to body bytes.
@@ -60,6 +62,30 @@ pub struct KindDef {
     pub to_json: ToJson,
     /// What indexes need to know of an entity.
     pub facts: fn(&[u8]) -> Result<Facts, BodyError>,
+}
+
+/// A field that a body layout got after its first version. A reader of an older version does not see it, for bodies are
+/// append-only; whether that does harm is decided here, once for each field.
+#[derive(Debug)]
+pub struct Appended {
+    /// The version of the layout that brought it.
+    pub body: u16,
+    /// Its name in the Admin API; below `config` for a plugin's.
+    pub field: &'static str,
+    /// Whether an entity that uses it may be given to a node that does not know it: what the node does with the rest of
+    /// the entity is then still right, if less. A node that would do what the entity forbids (serve what has expired,
+    /// let in whom the field keeps out) must not have it.
+    pub harmless: bool,
+    /// Whether an entity uses it.
+    pub used: fn(&[u8]) -> Result<bool, BodyError>,
+}
+
+/// The version of a body layout with these additions.
+pub(crate) const fn body_version(appended: &[Appended]) -> u16 {
+    match appended.last() {
+        Some(last) => last.body,
+        None => 1,
+    }
 }
 
 /// What indexes need to know of an entity: what it refers to, what must be unique, its tags.

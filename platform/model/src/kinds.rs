@@ -84,9 +84,9 @@ impl Facts {
 /// The definition of a kind whose struct, schema and facts are in scope.
 macro_rules! def {
     ($kind:ident, $entity:ident, $name:literal, $admin:literal, $nested:literal) => {
-        $crate::kinds::def!($kind, $entity, $name, $admin, $nested, body 1);
+        $crate::kinds::def!($kind, $entity, $name, $admin, $nested, appended & []);
     };
-    ($kind:ident, $entity:ident, $name:literal, $admin:literal, $nested:literal, body $body:literal) => {
+    ($kind:ident, $entity:ident, $name:literal, $admin:literal, $nested:literal, appended $appended:expr) => {
         /// The kind's line in [`crate::kind::ALL`].
         pub static DEF: $crate::kind::KindDef = $crate::kind::KindDef {
             kind: $crate::Kind::$kind,
@@ -94,7 +94,8 @@ macro_rules! def {
             admin_path: $admin,
             nested_path: $nested,
             endpoint_key: SCHEMA.endpoint_key,
-            body_version: $body,
+            body_version: $crate::kind::body_version($appended),
+            appended: $appended,
             schema: &SCHEMA,
             to_body: |canonical| $crate::body::typed::<$entity>(canonical)?.encode(),
             to_json: |bytes| $crate::body::json(&$entity::decode(bytes)?),

@@ -36,7 +36,7 @@
 mod action;
 
 use crate::PROTO;
-use crate::compat::{self, SyncStatus};
+use crate::compat::{self, SyncStatus, Verdict};
 use crate::delta::{Builder, Encoded, Entity, Op};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
@@ -103,6 +103,8 @@ impl Session {
             in_flight: None,
             status: SyncStatus::Unknown,
             reason: String::new(),
+            withheld: Vec::new(),
+            ignored: Vec::new(),
             mode: Mode::Withheld,
             incremental: config.incremental,
             nack: None,
@@ -162,8 +164,10 @@ impl Session {
         let mut out = Vec::new();
         let (State::Joined, Some(node)) = (&self.state, self.node.clone()) else { return out };
         if let Err(reason) = compat::core(&self.config.software, &node.software) {
-            (self.report.status, self.report.reason) = (reason.status(), reason.to_string());
-            self.refuse_with(RefuseReason::Software, 0, reason.to_string(), &mut out);
+            let text = reason.to_string();
+            (self.report.status, self.report.reason) = (reason.status(), text.clone());
+            self.report.withheld = vec![reason];
+            self.refuse_with(RefuseReason::Software, 0, text, &mut out);
             return out;
         }
         if replaces((node.term, node.have.epoch), (source.term(), source.epoch())) {
@@ -374,13 +378,14 @@ impl Session {
 
     /// What is to be done now, into mode, status and reason of the report.
     fn decide(&mut self, source: &dyn Source) {
-        let incompatible =
-            self.node.as_ref().and_then(|node| compat::content(&self.config.software, source.in_use(), node).err());
-        let (mode, status, reason) = match incompatible {
+        let judge = |node: &Arc<Hello>| compat::judge(&self.config.software, source.in_use(), node);
+        let Verdict { withheld, ignored } = self.node.as_ref().map(judge).unwrap_or_default();
+        let (mode, status, reason) = match withheld.first() {
             Some(reason) => (Mode::Withheld, reason.status(), reason.to_string()),
             None => (self.mode(source), SyncStatus::Normal, String::new()),
         };
-        self.dirty |= mode != self.report.mode || status != self.report.status;
+        self.dirty |= mode != self.report.mode || withheld != self.report.withheld || ignored != self.report.ignored;
+        (self.report.withheld, self.report.ignored) = (withheld, ignored);
         (self.report.mode, self.report.status, self.report.reason) = (mode, status, reason);
     }
 

@@ -65,6 +65,8 @@ pub(super) fn details(row: &Value, now: i64) -> String {
         ("Durable", plain(&row["durable_version"])),
         ("Lag", plain(&row["lag"])),
         ("Last error", error(&row["last_error"])),
+        ("Withheld", each(&row["withheld"], |reason| plain(&reason["message"]))),
+        ("Ignored", each(&row["ignored"], |field| format!("{}.{}", plain(&field["kind"]), plain(&field["field"])))),
         ("Bytes in", plain(&row["bytes_in"])),
         ("Bytes out", plain(&row["bytes_out"])),
         ("Certificate", expires.as_i64().map_or_else(|| "-".to_owned(), |at| expiry(at, now))),
@@ -87,6 +89,11 @@ fn labels(value: &Value) -> String {
     let labels = value.as_object().into_iter().flatten();
     let labels: Vec<String> = labels.map(|(key, value)| plain(&format!("{key}:{}", plain(value)).into())).collect();
     if labels.is_empty() { "-".to_owned() } else { labels.join(", ") }
+}
+
+fn each(list: &Value, show: impl Fn(&Value) -> String) -> String {
+    let shown: Vec<String> = list.as_array().into_iter().flatten().map(show).collect();
+    if shown.is_empty() { "-".to_owned() } else { shown.join("; ") }
 }
 
 fn error(value: &Value) -> String {
@@ -159,12 +166,15 @@ x[2J      b   0.1.0     no         unknown  12       11       -    2 h ago    ve
     fn one_node_is_told_field_by_field() {
         let row = json!({"hostname": "edge-1", "id": "a", "ip": "10.0.0.1", "version": "0.1.0",
             "labels": {"site": "berlin", "rack": "4"}, "connected": true, "last_seen": NOW - 60,
-            "cert_details": {"expiry_timestamp": NOW + 3 * DAY}, "last_error": {"version": 9, "message": "m"}});
+            "cert_details": {"expiry_timestamp": NOW + 3 * DAY}, "last_error": {"version": 9, "message": "m"},
+            "withheld": [{"message": "no"}, {"message": "nor that"}], "ignored": [{"kind": "routes", "field": "f"}]});
         let text = details(&row, NOW);
         for line in [
             "Labels       site:berlin, rack:4",
             "Last seen    1 min ago",
             "Last error   version 9: m",
+            "Withheld     no; nor that",
+            "Ignored      routes.f",
             "Durable      -",
             "Certificate  expires in 3 d",
         ] {

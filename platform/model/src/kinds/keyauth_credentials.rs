@@ -2,7 +2,7 @@
 
 use super::{CREATED_AT, ID, TAGS, def};
 use crate::body::{ForeignKey, body};
-use crate::kind::Facts;
+use crate::kind::{Appended, Facts};
 use crate::schema::{Field, Schema, Type};
 use crate::{Id, Kind};
 
@@ -43,10 +43,18 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
+/// A node that knows no `ttl` would take the key for ever.
+const APPENDED: &[Appended] = &[Appended {
+    body: 2,
+    field: "ttl",
+    harmless: false,
+    used: |body| Ok(KeyauthCredential::decode(body)?.expires_at.is_some()),
+}];
+
 fn facts(credential: KeyauthCredential) -> Facts {
     Facts::tagged(credential.tags)
         .refers("consumer", Kind::Consumer, Some(credential.consumer), true)
         .unique("key", Some(credential.key))
 }
 
-def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth", body 2);
+def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth", appended APPENDED);

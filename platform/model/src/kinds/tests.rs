@@ -270,3 +270,30 @@ proptest! {
         prop_assert_eq!((kind.def().to_json)(&body).is_ok(), (kind.def().facts)(&body).is_ok());
     }
 }
+
+#[test]
+fn later_fields_are_listed_in_order_and_make_the_version_of_the_body() {
+    for def in crate::kind::ALL {
+        assert!(def.appended.is_sorted_by_key(|field| field.body), "{}", def.name);
+        let versions = def.appended.iter().map(|field| field.body).collect::<std::collections::BTreeSet<_>>();
+        assert!(versions.into_iter().eq(2..=def.body_version), "{}: every version brought something", def.name);
+        for field in def.appended {
+            let is_there = def.schema.field(field.field.split('.').next().unwrap()).is_some();
+            assert!(is_there, "{}: {}", def.name, field.field);
+        }
+    }
+}
+
+#[test]
+fn a_credential_uses_ttl_when_it_ends() {
+    let [ttl] = Kind::KeyauthCredential.def().appended else { panic!("one field was appended") };
+    assert!(!ttl.harmless, "a node that does not know it would take the key for ever");
+    let body = |expires_at| {
+        let credential =
+            crate::kinds::keyauth_credentials::KeyauthCredential { key: "k".into(), expires_at, ..Default::default() };
+        credential.encode().unwrap()
+    };
+    assert_eq!((ttl.used)(&body(None)), Ok(false));
+    assert_eq!((ttl.used)(&body(Some(1_900_000_000))), Ok(true));
+    assert!(body(Some(1_900_000_000)).starts_with(&body(None)), "older readers find what they know where it was");
+}

@@ -1,6 +1,6 @@
 //! What goes into and comes out of a control plane's session, beside bytes.
 
-use crate::compat::{InUse, SyncStatus};
+use crate::compat::{FieldInUse, InUse, Incompatible, SyncStatus};
 use crate::delta::Encoded;
 use crate::error::ProtocolError;
 use crate::full::{Cursor, Offer, Wanted};
@@ -132,6 +132,10 @@ pub struct Report {
     pub status: SyncStatus,
     /// Why the status is not normal; empty otherwise.
     pub reason: String,
+    /// All reasons why nothing is sent, up to [`crate::compat::REASONS_MAX`].
+    pub withheld: Vec<Incompatible>,
+    /// Fields in use that the node overlooks, which does no harm.
+    pub ignored: Vec<FieldInUse>,
     /// How the session goes on.
     pub mode: Mode,
     /// Whether deltas are sent at all.
