@@ -50,6 +50,7 @@ const ONCE: Opt = Opt {
     value: None,
     doc: "Take the tour and end: 0 when it went well, 1 when not. So it does where the output is no terminal.",
 };
+const ALL: Opt = Opt { long: "all", short: None, value: None, doc: "All data planes that hold something back." };
 const FORCE: Opt = Opt { long: "force", short: None, value: None, doc: "Delete even more than half of what is there." };
 
 const OVER_A_WRITER: Opt = Opt {
@@ -131,6 +132,13 @@ pub static PROGRAM: Program = Program {
             &[ADMIN_URL, JSON],
             "Tell all about one data plane; NODE is its id, the beginning of it, or its hostname.",
         ),
+        with_operands(
+            "node confirm",
+            "[NODE]",
+            (0, 1),
+            &[ADMIN_URL, ALL],
+            "Let a data plane take what it holds back because much of what it has would go; --all for all of them.",
+        ),
         command("version", &[], "Print the version."),
     ],
     options: &[CONFIG],
@@ -176,12 +184,21 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
         "node show" => {
             node::show(&admin_url(typed), typed.operands.first().map_or("", String::as_str), typed.has(JSON.long))
         }
+        "node confirm" => node_confirm(typed),
         "backup" => backup::backup(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
         "restore" => backup::restore(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
         "promote" => promote::run(&admin_url(typed), typed.has(OVER_A_WRITER.long), || config(typed)),
         "quickstart" => quickstart::run(typed.operands.first().map(Path::new), typed.has(ONCE.long)),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
         _ => declarative_file(typed).map(|()| String::new()),
+    }
+}
+
+fn node_confirm(typed: &Typed) -> Result<String, ExitError> {
+    match (typed.operands.first(), typed.has(ALL.long)) {
+        (Some(name), false) => node::confirm(&admin_url(typed), Some(name)),
+        (None, true) => node::confirm(&admin_url(typed), None),
+        _ => Err(ExitError::usage("name one node, or say --all")),
     }
 }
 

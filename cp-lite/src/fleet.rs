@@ -4,11 +4,16 @@
 //! The registry is passive memory: it talks to nobody and nothing waits for it. A row outlives its connection, until
 //! `cluster_data_plane_purge_delay` after the last contact. Times come in as arguments, in seconds since 1970.
 
+mod hold;
+
 use model::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use wire::compat::SyncStatus;
+
+pub use hold::{HeldBack, Unconfirmed};
 
 /// The most nodes remembered. When there are more, the one longest out of contact is forgotten for a new one.
 pub const NODES_MAX: usize = 20_000;
@@ -24,6 +29,7 @@ pub const MESSAGE_BYTES_MAX: usize = 1024;
 pub struct Fleet {
     purge_delay_s: u64,
     nodes: Mutex<Nodes>,
+    confirmations: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +83,12 @@ pub struct Node {
     /// Fields in use that it overlooks, which does no harm.
     #[serde(default)]
     pub ignored: Vec<Ignored>,
+    /// What it holds back, because too much of what it has would go, until somebody confirms it.
+    #[serde(default)]
+    pub held: Option<HeldBack>,
+    /// What somebody has confirmed of that, until the node is there.
+    #[serde(default)]
+    confirmed: Option<HeldBack>,
     /// Bytes received from it over the present connection.
     #[serde(skip)]
     pub bytes_in: u64,
@@ -161,7 +173,7 @@ pub struct Introduction {
 }
 
 /// What makes a row count as changed: versions, mode, status, and what is told in words (nearly always nothing).
-type Facts = (u64, u64, u64, SyncMode, SyncStatus, (Option<Refusal>, Vec<Withheld>, Vec<Ignored>));
+type Facts = (u64, u64, u64, SyncMode, SyncStatus, (Option<Refusal>, Vec<Withheld>, Vec<Ignored>, Option<HeldBack>));
 
 /// As many nodes as can be remembered are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +184,11 @@ impl Fleet {
     /// An empty fleet that forgets a node this many seconds after it was last heard of.
     #[must_use]
     pub fn new(purge_delay_s: u64) -> Self {
-        Self { purge_delay_s: purge_delay_s.max(PURGE_DELAY_MIN_S), nodes: Mutex::default() }
+        Self {
+            purge_delay_s: purge_delay_s.max(PURGE_DELAY_MIN_S),
+            nodes: Mutex::default(),
+            confirmations: watch::Sender::new(0),
+        }
     }
 
     /// Remembers what [`Node::encode`] kept of nodes. What cannot be read is left out: it will come again.
@@ -324,6 +340,8 @@ impl Node {
             last_error: None,
             withheld: Vec::new(),
             ignored: Vec::new(),
+            held: None,
+            confirmed: None,
             bytes_in: 0,
             bytes_out: 0,
             session: None,
@@ -332,7 +350,7 @@ impl Node {
 
     /// What makes a row count as changed.
     fn facts(&self) -> Facts {
-        let told = (self.last_error.clone(), self.withheld.clone(), self.ignored.clone());
+        let told = (self.last_error.clone(), self.withheld.clone(), self.ignored.clone(), self.held);
         (self.epoch, self.applied, self.durable, self.mode, self.sync_status, told)
     }
 }

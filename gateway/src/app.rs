@@ -271,7 +271,8 @@ impl Side {
         }
         let store = self.store.map(|store| store::Thread::start(store, Deadlines::default())).transpose();
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
-        let applier = Applier::new(self.live.clone(), store, self.durable);
+        let limit = cluster.as_ref().map(|cluster| cluster.shrink_limit).unwrap_or_default();
+        let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit);
         let sync = cluster.map(|cluster| {
             let settings = sync_settings(self.node, self.prefix, cluster);
             tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))
@@ -315,6 +316,7 @@ fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::S
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;
+    identity.features |= wire::Hello::CONFIRM;
     task::Settings { control_planes: cluster.control_planes, client: cluster.client, identity, staging: Some(prefix) }
 }
 

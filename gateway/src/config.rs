@@ -54,6 +54,8 @@ pub struct Cluster {
     pub labels: Vec<(String, String)>,
     /// `incremental_sync`
     pub incremental: bool,
+    /// `cluster_shrink_limit`
+    pub shrink_limit: wire::shrink::Limit,
 }
 
 /// Where requests are logged.
@@ -131,6 +133,7 @@ impl Cluster {
             client: client?,
             labels: labels?,
             incremental: settings.flag("incremental_sync"),
+            shrink_limit: wire::shrink::Limit::percent(settings.number("cluster_shrink_limit")),
         }))
     }
 }

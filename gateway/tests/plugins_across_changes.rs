@@ -113,7 +113,9 @@ impl World {
     }
 
     fn over(live: Arc<Live>, events: Receiver<Told>) -> Self {
-        Self { applier: Applier::new(live.clone(), None, (0, 0)), live, version: 0, events }
+        // Full syncs here take things away on purpose.
+        let applier = Applier::new(live.clone(), None, (0, 0)).with_limit(wire::shrink::Limit::percent(100));
+        Self { applier, live, version: 0, events }
     }
 
     /// One step that a control plane sends.

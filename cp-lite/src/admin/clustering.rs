@@ -1,6 +1,7 @@
 //! The fleet as Kong shows it, with what we know beside: `GET /clustering/data-planes` and its older sibling.
 
 use super::App;
+use super::confirm;
 use super::page::Page;
 use super::problem::Problem;
 use super::reply::Reply;
@@ -74,6 +75,7 @@ fn row(app: &App, view: &View, node: &Node) -> Map<String, Value> {
         "last_error": node.last_error,
         "withheld": node.withheld,
         "ignored": node.ignored,
+        "held": confirm::shown(node.held),
         "bytes_in": node.bytes_in,
         "bytes_out": node.bytes_out,
     });

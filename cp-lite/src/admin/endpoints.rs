@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
-use super::{App, apply, clustering, control_planes, info, path, schemas, tags};
+use super::{App, apply, clustering, confirm, control_planes, info, path, schemas, tags};
 use http::Method;
 use serde_json::json;
 
@@ -31,6 +31,7 @@ static ENDPOINTS: &[Endpoint] = &[
     look("/clustering/data-planes/{}", &Method::GET, clustering::data_plane),
     look("/clustering/control-planes", &Method::GET, control_planes::list),
     Endpoint { path: "/clustering/promote", method: &Method::POST, run: Run::Promote },
+    look("/clustering/data-planes/{}/confirm", &Method::POST, confirm::confirm),
     look("/clustering/status", &Method::GET, clustering::status),
     look("/schemas/plugins/validate", &Method::POST, schemas::validate_plugin),
     look("/schemas/plugins/{}", &Method::GET, schemas::plugin),

@@ -8,6 +8,7 @@
 mod apply;
 mod certificates;
 mod clustering;
+mod confirm;
 mod control_planes;
 mod endpoints;
 mod form;

@@ -84,6 +84,7 @@ impl Task<'_> {
         let mut head = self.cluster.sources.changelog().watch();
         let mut blobs = self.cluster.sources.blobs();
         let mut attached = self.cluster.planes.attached();
+        let mut confirmations = self.cluster.fleet.confirmations();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
         let mut bulk = false;
@@ -116,6 +117,10 @@ impl Task<'_> {
                         continue;
                     }
                     (self.session.bye(ByeReason::Busy, "this control plane has lost its own writer"), None)
+                }
+                Ok(()) = confirmations.changed() => {
+                    let source = self.source();
+                    (self.confirm(&source), Some(source))
                 }
                 () = wake(timer) => {
                     let now = self.now();
@@ -197,7 +202,9 @@ impl Task<'_> {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "node connected");
                 self.who = Some(Who::Node(hello.node, session, hello.hostname.clone()));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
-                self.session.admit(source)
+                let mut actions = self.confirm(source);
+                actions.extend(self.session.admit(source));
+                actions
             }
         }
     }
@@ -227,6 +234,13 @@ impl Task<'_> {
     fn is_without_writer(&self) -> bool {
         let follows = || self.cluster.sources.changelog().view().role == Role::Follower;
         matches!(self.who, Some(Who::Follower(..))) && follows() && !self.cluster.planes.upstream().1
+    }
+
+    /// Tells the session what somebody has confirmed of this node.
+    fn confirm(&mut self, source: &Published) -> Vec<Action> {
+        let Some(Who::Node(id, ..)) = &self.who else { return Vec::new() };
+        let gone = self.cluster.fleet.confirmed(*id, source.epoch());
+        gone.map_or_else(Vec::new, |gone| self.session.confirm(gone, source))
     }
 
     fn certificate_end(&self) -> Option<i64> {
@@ -280,6 +294,7 @@ fn show(node: &mut Node, report: &Report) {
     (node.bytes_in, node.bytes_out) = (report.bytes_in, report.bytes_out);
     node.sync_status = report.status;
     (node.withheld, node.ignored) = told::rows(report);
+    node.holds(report.held);
     let known = node.last_error.as_ref().map(|error| error.version);
     if report.mode == Mode::Behind {
         // Nothing is sent to it, so that its row must not look as if all were well.

@@ -140,6 +140,12 @@ impl Source for Published {
         step
     }
 
+    fn puts_since(&self, version: u64, most: u64) -> u64 {
+        let Ok(touched) = self.view.since(version) else { return most };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        touched.take_while(|touched| !touched.deleted).take(most).count() as u64
+    }
+
     fn record(&self, kind: u8, id: Id) -> Option<Record> {
         self.view.catalog.record(Kind::from_code(kind)?, id)
     }

@@ -57,6 +57,14 @@ pub const KEYS: &[Key] = &[
         "on",
         "Whether changes travel alone. Off: every change brings the whole configuration.",
     ),
+    Key::new(
+        "cluster_shrink_limit",
+        Kind::Number { min: 0, max: 100 },
+        "50",
+        "The share, in percent, of the entities that came from a control plane that a full sync or a reconcile may take \
+         away. One that would take more is held back, and what is here serves on, until \"cp-lite node confirm\"; 100 \
+         holds nothing back.",
+    ),
     Key::unset(
         "declarative_config",
         Kind::Text,

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{CommitError, Key, Thread, ThreadReplacement};
+use wire::shrink::{Limit, Shrink};
 
 /// The most bytes that wait for a disk that takes nothing; beyond, the store is filled anew by a full sync.
 pub const BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -27,6 +28,7 @@ pub struct Applier {
     store: Option<Thread>,
     /// The version that a restart would come back with.
     durable: (u64, u64),
+    limit: Limit,
     backlog: Backlog,
     trouble: Option<Trouble>,
 }
@@ -57,6 +59,7 @@ pub struct Full {
     epoch: u64,
     term: u32,
     version: u64,
+    confirmed: u64,
     stage: Option<ThreadReplacement>,
     batch: Vec<(Key, Arc<[u8]>)>,
     trouble: Option<CommitError>,
@@ -76,6 +79,9 @@ pub enum Refused {
         /// What the control plane has.
         expected: u64,
     },
+    /// It would take more away than goes without a confirmation.
+    #[error("{0}")]
+    Shrink(Shrink),
 }
 
 impl Applier {
@@ -83,7 +89,13 @@ impl Applier {
     /// nothing is ever durable.
     #[must_use]
     pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
-        Self { live, store, durable, backlog: Backlog::default(), trouble: None }
+        Self { live, store, durable, limit: Limit::default(), backlog: Backlog::default(), trouble: None }
+    }
+
+    /// With another limit to what a full sync may take away.
+    #[must_use]
+    pub fn with_limit(self, limit: Limit) -> Self {
+        Self { limit, ..self }
     }
 
     /// What is served now.
@@ -159,6 +171,14 @@ impl Applier {
         self.trouble = Some(Trouble { why, retry_at: Instant::now() + pause, pause, healed: false });
     }
 
+    /// Whether a full sync of so many entities may begin, of which so many may go as somebody has confirmed.
+    ///
+    /// # Errors
+    /// Its count alone proves that it would take too much away.
+    pub fn admits(&self, count: u64, confirmed: u64) -> Result<(), Shrink> {
+        self.limit.by_count(protected(&self.live.snapshot()), count, confirmed)
+    }
+
     /// Starts a full sync to `version`.
     pub async fn full(&mut self, epoch: u64, version: u64) -> Full {
         let (stage, trouble) = match &self.store {
@@ -173,6 +193,7 @@ impl Applier {
             epoch,
             term: 0,
             version,
+            confirmed: 0,
             stage,
             batch: Vec::new(),
             trouble,
@@ -188,6 +209,9 @@ impl Applier {
         let mut next = full.loader.finish()?;
         next.term = full.term;
         check_root(&next, root)?;
+        let now = self.live.snapshot();
+        let gone = if protected(&now) > 0 { now.catalog().missing_in(next.catalog()) as u64 } else { 0 };
+        self.limit.judge(protected(&now), gone, full.confirmed).map_err(Refused::Shrink)?;
         let meta = Meta::of(&next, Source::ControlPlane).to_bytes();
         let kept = match (full.stage, full.trouble) {
             (Some(stage), None) => stage.finish(meta).await,
@@ -238,6 +262,12 @@ impl Applier {
 }
 
 impl Full {
+    /// Of what is served now, so many entities may go with it, as somebody has confirmed.
+    #[must_use]
+    pub fn confirmed(self, confirmed: u64) -> Self {
+        Self { confirmed, ..self }
+    }
+
     /// The term of its epoch, if not 0.
     #[must_use]
     pub fn of_term(self, term: u32) -> Self {
@@ -294,6 +324,11 @@ impl Backlog {
     }
 }
 
+/// How many entities a full sync must not take away by mistake: those that a control plane sent.
+fn protected(now: &Snapshot) -> u64 {
+    if now.epoch == 0 { 0 } else { now.catalog().len() as u64 }
+}
+
 fn check_root(next: &Snapshot, expected: u64) -> Result<(), Refused> {
     let found = next.catalog().digest();
     if found == expected { Ok(()) } else { Err(Refused::Root { found, expected }) }
@@ -305,7 +340,7 @@ impl Refused {
     pub fn entity(&self) -> Option<(u8, Id)> {
         match self {
             Self::Rejected(rejection) => Some((rejection.kind.code(), rejection.id)),
-            Self::Root { .. } => None,
+            Self::Root { .. } | Self::Shrink(_) => None,
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use wire::dp::{Action, Closed, Rejection, Session};
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, Mode, NackCode};
+use wire::shrink::Shrink;
 use wire::{ByeReason, Delta, Hello};
 
 /// The longest that name resolution and the TCP connection may take together.
@@ -193,21 +194,13 @@ impl<'a> Link<'a> {
                 }
                 Action::Head(pong) => self.reporter.update(|link| link.head = pong.head),
                 Action::Stage(delta) => queue.extend(self.stage(delta).await),
-                Action::FullBegin { begin, .. } if begin.is_blob() => {
-                    let held = self.staging.begin(&begin);
-                    self.offered = begin.version;
-                    tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
-                    queue.extend(self.session.full_open(held, self.now()));
-                }
-                Action::FullBegin { epoch, begin } => {
-                    self.full = Some(self.applier.full(epoch, begin.version).await.of_term(self.term));
-                }
+                Action::FullBegin { epoch, begin } => queue.extend(self.begin(epoch, begin).await),
                 Action::FullChunk { entities, bytes } => queue.extend(self.chunk(entities, bytes).await),
                 Action::FullBytes { bytes, .. } => queue.extend(self.keep(&bytes).await),
                 Action::FullComplete { epoch, begin } if begin.is_blob() => {
                     queue.extend(self.unpack(epoch, begin).await);
                 }
-                Action::FullComplete { begin, .. } => queue.extend(self.complete(begin.version, begin.root).await),
+                Action::FullComplete { begin, .. } => queue.extend(self.complete(begin).await),
                 Action::Close(closed) => {
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());
@@ -239,6 +232,22 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// A full sync is to be had: takes it, and what is here of it already, unless it would take too much away.
+    async fn begin(&mut self, epoch: u64, begin: FullBegin) -> Vec<Action> {
+        if let Err(shrink) = self.applier.admits(begin.count, begin.confirmed) {
+            return self.hold(begin.version, shrink);
+        }
+        if !begin.is_blob() {
+            self.full =
+                Some(self.applier.full(epoch, begin.version).await.of_term(self.term).confirmed(begin.confirmed));
+            return self.session.full_open(0, self.now());
+        }
+        let held = self.staging.begin(&begin);
+        self.offered = begin.version;
+        tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
+        self.session.full_open(held, self.now())
+    }
+
     async fn chunk(&mut self, entities: Vec<wire::delta::Entity>, bytes: u64) -> Vec<Action> {
         // Of a full sync that was rejected while these were on their way.
         let Some(mut full) = self.full.take() else { return Vec::new() };
@@ -268,22 +277,33 @@ impl<'a> Link<'a> {
 
     /// All of a blob is here: takes it apart into another generation.
     async fn unpack(&mut self, epoch: u64, begin: FullBegin) -> Vec<Action> {
-        let full = self.applier.full(epoch, begin.version).await.of_term(self.term);
-        let unpacked = fill(full, self.staging, begin).await;
-        self.staging.discard();
-        match unpacked {
+        let full = self.applier.full(epoch, begin.version).await.of_term(self.term).confirmed(begin.confirmed);
+        match fill(full, self.staging, begin).await {
             Ok(full) => {
                 self.full = Some(full);
-                self.complete(begin.version, begin.root).await
+                self.complete(begin).await
             }
-            Err(Unfit::Refused(rejection)) => self.reject(begin.version, rejection),
-            Err(Unfit::Damaged(error)) => self.session.full_damaged(error, self.now()),
+            Err(Unfit::Refused(rejection)) => {
+                self.staging.discard();
+                self.reject(begin.version, rejection)
+            }
+            Err(Unfit::Damaged(error)) => {
+                self.staging.discard();
+                self.session.full_damaged(error, self.now())
+            }
         }
     }
 
-    async fn complete(&mut self, version: u64, root: u64) -> Vec<Action> {
+    /// A blob that is held back stays: it is what will be confirmed.
+    async fn complete(&mut self, begin: FullBegin) -> Vec<Action> {
+        let FullBegin { version, root, .. } = begin;
         let Some(full) = self.full.take() else { return Vec::new() };
-        match self.applier.finish(full, root).await {
+        let finished = self.applier.finish(full, root).await;
+        if let Err(Refused::Shrink(shrink)) = finished {
+            return self.hold(version, shrink);
+        }
+        self.staging.discard();
+        match finished {
             Ok(()) => self.applied(version, Mode::Full),
             Err(refused) => self.reject(version, rejection(&refused)),
         }
@@ -309,6 +329,12 @@ impl<'a> Link<'a> {
         let told = message.clone();
         self.reporter.update(|link| link.last_nack = Some((version, told)));
         self.session.rejected(rejection, self.now())
+    }
+
+    fn hold(&mut self, version: u64, shrink: Shrink) -> Vec<Action> {
+        tracing::warn!(version, %shrink, "version held back until \"cp-lite node confirm\"; the one before serves on");
+        self.reporter.update(|link| link.last_nack = Some((version, format!("held back: {shrink}"))));
+        self.session.held(shrink, self.now())
     }
 
     async fn retry(&mut self) -> Vec<Action> {
@@ -363,8 +389,9 @@ fn rejection(refused: &Refused) -> Rejection {
             path: rejected.path.clone(),
             message: refused.to_string(),
         },
-        Refused::Root { .. } => {
-            Rejection { code: NackCode::Root, entity: None, path: String::new(), message: refused.to_string() }
+        Refused::Root { .. } | Refused::Shrink(_) => {
+            let code = if matches!(refused, Refused::Root { .. }) { NackCode::Root } else { NackCode::Shrink };
+            Rejection { code, entity: None, path: String::new(), message: refused.to_string() }
         }
     }
 }

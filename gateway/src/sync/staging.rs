@@ -203,7 +203,7 @@ mod tests {
 
     fn begin(transfer: u64) -> FullBegin {
         let bytes = 1 << 20;
-        FullBegin { transfer, version: 1, root: 0, count: 0, codec: CODEC_ZSTD, plain: 1 << 21, bytes }
+        FullBegin { transfer, version: 1, root: 0, count: 0, codec: CODEC_ZSTD, plain: 1 << 21, bytes, confirmed: 0 }
     }
 
     fn pattern(count: usize) -> Vec<u8> {

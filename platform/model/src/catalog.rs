@@ -267,6 +267,13 @@ impl<B: Body> Catalog<B> {
         self.len() == 0
     }
 
+    /// How many of the entities here are not in `other`, whatever they look like there.
+    #[must_use]
+    pub fn missing_in(&self, other: &Self) -> usize {
+        let missing = |kind: Kind| self.iter(kind, None).filter(|(id, _)| !other.contains(kind, *id)).count();
+        crate::kind::ALL.iter().map(|def| missing(def.kind)).sum()
+    }
+
     /// The sum of all tags: equal content has equal digests, whatever the order it came in.
     #[must_use]
     pub fn digest(&self) -> u64 {

@@ -34,6 +34,7 @@
 //! no configuration; beside a full sync (a chunk of it at a time) it holds a few hundred bytes.
 
 mod action;
+mod hold;
 
 use crate::PROTO;
 use crate::compat::{self, SyncStatus, Verdict};
@@ -50,7 +51,10 @@ use bytes::Bytes;
 use model::Id;
 use std::sync::Arc;
 
+use hold::Hold;
+
 pub use action::{Action, Closed, Config, Report, Source};
+pub use hold::Held;
 
 enum State {
     Closed,
@@ -84,6 +88,10 @@ pub struct Session {
     root: u64,
     /// The version that the node refused; nothing is sent until there is another head.
     refused: Option<u64>,
+    /// What the node holds back until somebody confirms it.
+    hold: Option<Hold>,
+    /// How many of the node's entities may go, as somebody has confirmed.
+    confirmed: u64,
     /// The node's content is not what its version says.
     diverged: bool,
     wanted: Vec<(u8, Id)>,
@@ -108,6 +116,7 @@ impl Session {
             mode: Mode::Withheld,
             incremental: config.incremental,
             nack: None,
+            held: None,
             bytes_in: 0,
             bytes_out: 0,
         };
@@ -122,6 +131,8 @@ impl Session {
             work: Work::Idle,
             root: 0,
             refused: None,
+            hold: None,
+            confirmed: 0,
             diverged: false,
             wanted: Vec::new(),
             report,
@@ -204,6 +215,16 @@ impl Session {
         if matches!(self.state, State::Joined) {
             self.refuse_with(why, retry_after_s, message.to_owned(), &mut out);
         }
+        out
+    }
+
+    /// Somebody has confirmed that so many of the node's entities may go: what it holds back is sent again, and is taken
+    /// unless more than that would go by now. Before [`Session::admit`] it is for what that sends.
+    pub fn confirm(&mut self, gone: u64, source: &dyn Source) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.confirmed = self.confirmed.max(gone);
+        self.hold.take_if(|hold| hold.held.shrink.gone <= gone);
+        self.pump(source, &mut out);
         out
     }
 
@@ -328,9 +349,9 @@ impl Session {
         if let Some(root) = done {
             self.work = Work::Idle;
             self.root = root;
-            (self.diverged, self.refused) = (false, None);
+            (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
             (self.report.epoch, self.report.applied) = (self.epoch, applied);
-            (self.report.in_flight, self.report.nack) = (None, None);
+            (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
         } else if applied != self.report.applied {
             return Err(ProtocolError::AckUnsent { applied });
         }
@@ -339,20 +360,26 @@ impl Session {
     }
 
     fn nack(&mut self, nack: Nack) -> Result<(), ProtocolError> {
-        let (version, full) = match &self.work {
+        let (version, full, confirmed) = match &self.work {
             Work::Idle => return Err(ProtocolError::NackUnsent { version: nack.version }),
-            Work::Delta { to, .. } => (*to, false),
-            Work::Full(sender) => (sender.begin().version, true),
+            Work::Delta { to, .. } => (*to, false, 0),
+            Work::Full(sender) => (sender.begin().version, true, sender.begin().confirmed),
         };
         if nack.version != version {
             return Err(ProtocolError::NackUnsent { version: nack.version });
         }
         self.work = Work::Idle;
         self.report.in_flight = None;
+        let hold = Hold::of(&nack, self.epoch);
+        self.report.held = hold.as_ref().map(|hold| hold.held);
+        let is_held = hold.is_some();
+        // What was confirmed while it was on its way is sent again at once.
+        let meanwhile = |gone: u64| confirmed < gone && gone <= self.confirmed;
+        self.hold = hold.filter(|hold| !meanwhile(hold.held.shrink.gone));
         // A node that ends up with another root has another content than it says: a full sync heals that, once.
         if nack.code == NackCode::Root && !full {
             self.diverged = true;
-        } else {
+        } else if !is_held {
             self.refused = Some(version);
         }
         self.report.nack = Some(Arc::new(nack));
@@ -421,7 +448,7 @@ impl Session {
 
     fn go_on(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
         self.decide(source);
-        if self.refused == Some(source.head()) {
+        if self.refused == Some(source.head()) || self.hold.as_mut().is_some_and(|hold| hold.lasts(source)) {
             return;
         }
         match self.report.mode {
@@ -465,12 +492,12 @@ impl Session {
     fn send_full(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
         let blobs = self.node.as_ref().is_some_and(|node| node.takes(CODEC_ZSTD));
         let offer = if blobs { source.blob(self.wanted_blob(source)) } else { Offer::Entities };
-        let sender = match offer {
+        let mut sender = match offer {
             Offer::Blob(blob) => Sender::blob(blob),
             Offer::Entities => Sender::entities(self.epoch, source.full()),
             Offer::Later => return,
         };
-        let begin = sender.begin();
+        let begin = sender.confirm(self.confirmed);
         self.wanted.clear();
         self.work = Work::Full(Box::new(sender));
         self.report.mode = Mode::Full;
@@ -479,12 +506,13 @@ impl Session {
     }
 
     /// A node never goes back, gains nothing from the version that it has unless its content is wrong, and does not get
-    /// again what it refused.
+    /// again what it refused, or holds back without a confirmation.
     fn wanted_blob(&self, source: &dyn Source) -> Wanted {
         let applied = if self.report.epoch == self.epoch { self.report.applied } else { 0 };
         let same_is_of_use = self.report.epoch != self.epoch || self.diverged || applied >= source.head();
         let useful = if same_is_of_use { applied } else { applied + 1 };
-        let acceptable = self.refused.map_or(0, |refused| refused + 1);
+        let held_back = self.hold.as_ref().map(|hold| hold.held.version);
+        let acceptable = self.refused.max(held_back).map_or(0, |refused| refused + 1);
         let held = self.node.as_ref().and_then(|node| node.partial).map(|partial| partial.transfer);
         Wanted { oldest: useful.max(acceptable), held }
     }

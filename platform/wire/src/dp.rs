@@ -21,8 +21,9 @@
 //!                              queue.extend(session.applied(delta.to, now())) }
 //!             Err(why)    => queue.extend(session.rejected(why, now())),
 //!         },
-//!         FullBegin { epoch, begin }       => if begin.is_blob() { queue.extend(session.full_open(bytes held of it, now())) }
-//!                                             else { full = Some(open the other generation) },
+//!         FullBegin { epoch, begin }       => if too much would go { queue.extend(session.held(shrink, now())) }
+//!                                             else if begin.is_blob() { queue.extend(session.full_open(bytes held of it, now())) }
+//!                                             else { full = Some(open the other generation); queue.extend(session.full_open(0, now())) },
 //!         FullBytes { offset, bytes }      => append to what is held; queue.extend(session.full_processed(length, now())),
 //!         FullChunk { entities, bytes }    => if full is open { write; queue.extend(session.full_processed(bytes, now())) }
 //!                                             on failure: drop full; queue.extend(session.rejected(why, now())),
@@ -53,9 +54,10 @@ use crate::full::{BlobError, Piece, Receiver};
 use crate::greeting::replaces;
 use crate::limits::{ANSWER_MS_MAX, FULL_PAUSE_MS_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, WANT_MAX, clip};
 use crate::message::{
-    Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, Partial, Ping, Pong, Type,
-    Want,
+    Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, NackCode, Partial, Ping, Pong,
+    Type, Want,
 };
+use crate::shrink::Shrink;
 use model::Id;
 
 pub use action::{Action, Closed, Identity, Rejection};
@@ -306,17 +308,27 @@ impl Session {
     /// What is staged, or the full sync that is coming in, will not be applied; the node keeps what it has. Also when
     /// the root digest after the step is not [`Delta::root`]: then with [`crate::NackCode::Root`].
     pub fn rejected(&mut self, rejection: Rejection, now: u64) -> Vec<Action> {
+        self.refused(rejection, None, now)
+    }
+
+    /// As [`Session::rejected`]: too much would go. The control plane sends it again when somebody has confirmed it.
+    pub fn held(&mut self, shrink: Shrink, now: u64) -> Vec<Action> {
+        let (path, message) = (String::new(), shrink.to_string());
+        self.refused(Rejection { code: NackCode::Shrink, entity: None, path, message }, Some(shrink), now)
+    }
+
+    fn refused(&mut self, rejection: Rejection, shrink: Option<Shrink>, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         let State::Live(live) = &mut self.state else { return out };
-        let (version, full) = match &live.work {
+        let (version, cost) = match &live.work {
             Work::Staged { version, full, .. } => (*version, *full),
             Work::Full(receiver) => {
                 live.skipped = Some(receiver.begin().transfer);
-                (receiver.begin().version, true)
+                (receiver.begin().version, receiver.started() || shrink.is_none())
             }
             Work::Idle | Work::Receiving(_) => return out,
         };
-        if full {
+        if cost {
             let pause = FULL_PAUSE_MS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(FULL_PAUSE_MS_MAX);
             self.full_from = now.saturating_add(pause.min(FULL_PAUSE_MS_MAX));
             self.refusals = self.refusals.saturating_add(1);
@@ -324,7 +336,7 @@ impl Session {
         live.work = Work::Idle;
         let Rejection { code, entity, path, message } = rejection;
         let kept = self.have.applied;
-        let nack = Nack { version, code, entity, path: clip(path), message: clip(message), kept };
+        let nack = Nack { version, code, entity, path: clip(path), message: clip(message), kept, shrink };
         self.send(&Message::Nack(nack), now, &mut out);
         out
     }
@@ -339,7 +351,8 @@ impl Session {
         out
     }
 
-    /// The caller holds so many bytes of the blob of [`Action::FullBegin`]: it starts there.
+    /// The caller takes the full sync of [`Action::FullBegin`], and holds so many bytes of its blob (0 where it is none): it
+    /// starts there.
     pub fn full_open(&mut self, offset: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         if let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state {
@@ -549,6 +562,10 @@ impl Session {
         }
         live.work = Work::Full(Box::new(Receiver::new(begin, self.identity.full_window)?));
         live.skipped = None;
+        if begin.confirmed > 0 {
+            // Somebody is waiting for it.
+            self.full_from = 0;
+        }
         out.push(Action::FullBegin { epoch: live.epoch, begin });
         Ok(())
     }

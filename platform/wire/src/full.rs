@@ -60,7 +60,7 @@ impl Sender {
     pub(crate) fn entities(epoch: u64, cursor: Box<dyn Cursor>) -> Self {
         let (version, root, count) = (cursor.version(), cursor.root(), cursor.count());
         let transfer = transfer(epoch, version, root);
-        let begin = FullBegin { transfer, version, root, count, codec: CODEC_RAW, plain: 0, bytes: 0 };
+        let begin = FullBegin { transfer, version, root, count, codec: CODEC_RAW, plain: 0, bytes: 0, confirmed: 0 };
         let (pending, sent, exhausted, hash) = (Vec::new(), 0, false, Xxh3::new());
         let entities = Entities { cursor, base: version, pending, sent, exhausted, hash };
         Self::new(begin, Stream::Entities(Box::new(entities)))
@@ -76,6 +76,12 @@ impl Sender {
     }
 
     pub(crate) fn begin(&self) -> FullBegin {
+        self.begin
+    }
+
+    /// Says with it how many of the node's entities may go.
+    pub(crate) fn confirm(&mut self, gone: u64) -> FullBegin {
+        self.begin.confirmed = gone;
         self.begin
     }
 
@@ -212,7 +218,7 @@ fn transfer(epoch: u64, version: u64, root: u64) -> u64 {
 pub(crate) struct Receiver {
     begin: FullBegin,
     window: u64,
-    /// Whether it is known where to start: at 0, or for a blob, where the caller says.
+    /// Whether the caller lets it in, and has said where to start.
     open: bool,
     rest: Vec<u8>,
     offset: u64,
@@ -243,7 +249,7 @@ impl Receiver {
         Ok(Self {
             begin,
             window: if begin.is_blob() { window.min(BLOB_GRANT_BYTES) } else { window },
-            open: !begin.is_blob(),
+            open: false,
             rest: Vec::new(),
             offset: 0,
             granted: 0,
@@ -258,7 +264,7 @@ impl Receiver {
         self.begin
     }
 
-    /// The caller has so many bytes of a blob already.
+    /// The caller takes it, and has so many bytes of a blob already.
     pub(crate) fn open(&mut self, offset: u64) {
         if !self.open {
             (self.open, self.offset) = (true, offset.min(self.begin.bytes));

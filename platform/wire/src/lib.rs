@@ -4,7 +4,8 @@
 //!
 //! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
 //! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`compat`] decides which nodes get
-//! anything at all, [`dp`] and [`cp`] are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
+//! anything at all, [`shrink`] what a node does not take unasked, [`dp`] and [`cp`] are the two ends, [`backoff`] is how
+//! long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
 
 pub mod backoff;
@@ -19,6 +20,7 @@ mod greeting;
 pub mod limits;
 pub mod message;
 mod read;
+pub mod shrink;
 
 pub use delta::{Delta, Encoded, Entity, Op};
 pub use error::ProtocolError;

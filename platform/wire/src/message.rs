@@ -6,6 +6,7 @@ use crate::error::ProtocolError;
 use crate::frame::{self, Frame, IGNORABLE};
 use crate::limits::{ADDRESS_BYTES_MAX, TEXT_BYTES_MAX, WANT_MAX};
 use crate::read::{Reader, push_varint};
+use crate::shrink::Shrink;
 use bytes::{Buf, Bytes};
 use model::Id;
 use postcard::fixint::le;
@@ -131,6 +132,8 @@ open_byte! {
         Resources = 8,
         /// An error in the node's software.
         Internal = 9,
+        /// It would take more away from the node than goes without a confirmation; see [`crate::shrink`].
+        Shrink = 10,
     }
 }
 
@@ -149,6 +152,22 @@ pub struct Nack {
     pub message: String,
     /// The version that goes on serving.
     pub kept: u64,
+    /// With [`NackCode::Shrink`]: how much would go. Missing from early peers.
+    #[serde(skip)]
+    pub shrink: Option<Shrink>,
+}
+
+impl Nack {
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let (nack, later): (Self, _) = take_some(Type::Nack, payload)?;
+        Ok(Self { shrink: Shrink::decode(later)?, ..nack })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = put(self);
+        out.extend(Shrink::encode(self.shrink));
+        out
+    }
 }
 
 /// Are you there?
@@ -236,6 +255,9 @@ pub struct FullBegin {
     /// How many bytes the stream has; 0 when that is not known. Missing from early peers.
     #[serde(skip)]
     pub bytes: u64,
+    /// How many of the node's entities may go with it, as somebody has confirmed. Missing from early peers.
+    #[serde(skip)]
+    pub confirmed: u64,
 }
 
 impl FullBegin {
@@ -247,13 +269,17 @@ impl FullBegin {
 
     fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let (begin, later): (Self, _) = take_some(Type::FullBegin, payload)?;
-        let (plain, bytes) = if later.is_empty() { (0, 0) } else { take(Type::FullBegin, later)? };
-        Ok(Self { plain, bytes, ..begin })
+        if later.is_empty() {
+            return Ok(begin);
+        }
+        let ((plain, bytes), later) = take_some(Type::FullBegin, later)?;
+        let confirmed = if later.is_empty() { 0 } else { take(Type::FullBegin, later)? };
+        Ok(Self { plain, bytes, confirmed, ..begin })
     }
 
     fn encode(&self) -> Vec<u8> {
         let mut out = put(self);
-        out.extend(put(&(self.plain, self.bytes)));
+        out.extend(put(&(self.plain, self.bytes, self.confirmed)));
         out
     }
 }
@@ -404,7 +430,7 @@ impl Message {
             Type::Welcome => Self::Welcome(Welcome::decode(&payload)?),
             Type::Delta => Self::Delta(payload, frame.more),
             Type::Ack => Self::Ack(Ack::decode(&payload)?),
-            Type::Nack => Self::Nack(take(kind, &payload)?),
+            Type::Nack => Self::Nack(Nack::decode(&payload)?),
             Type::Ping => Self::Ping(Ping::decode(&payload)?),
             Type::Pong => Self::Pong(Pong::decode(&payload)?),
             Type::Want => Self::Want(take(kind, &payload)?),
@@ -445,7 +471,7 @@ impl Message {
             Self::Welcome(welcome) => welcome.encode(),
             Self::Delta(payload, _) => payload.to_vec(),
             Self::Ack(ack) => ack.encode(),
-            Self::Nack(nack) => put(nack),
+            Self::Nack(nack) => nack.encode(),
             Self::Ping(ping) => ping.encode(),
             Self::Pong(pong) => pong.encode(),
             Self::Want(want) => put(want),

@@ -5,6 +5,7 @@ use model::{Id, Kind, Record};
 use wire::delta::{Assembler, Builder, Op};
 use wire::frame::Decoder;
 use wire::message::*;
+use wire::shrink::Shrink;
 use wire::*;
 
 const NODE: Id = Id(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -84,7 +85,7 @@ fn the_first_releases_said_less_and_are_understood() {
     assert_eq!(read(first), Message::Hello(hello()));
     let second = first.replace("58 01", "59 01") + "00";
     assert_eq!(read(&second), Message::Hello(hello()));
-    let begin = FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 };
+    let begin = FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0, confirmed: 0 };
     assert_eq!(read("15 09 0100000000000000 ac02 0200000000000000 03 00"), Message::FullBegin(begin));
     let bye = Bye { retry_after_s: 3, ..Bye::new(ByeReason::Silent, "x".into()) };
     assert_eq!(read("05 0d 02 03 01 78"), Message::Bye(bye));
@@ -151,22 +152,36 @@ fn nack_is_as_documented() {
         path: "name".into(),
         message: "no".into(),
         kept: 299,
+        shrink: None,
     };
     golden(
         &Message::Nack(nack.clone()),
-        "20 05 ac02 02 01 04 00112233445566778899aabbccddeeff 04 6e616d65 02 6e6f ab02",
+        "21 05 ac02 02 01 04 00112233445566778899aabbccddeeff 04 6e616d65 02 6e6f ab02 00",
     );
+    let nack = Nack { entity: None, code: NackCode::Other(200), ..nack };
+    golden(&Message::Nack(nack.clone()), "10 05 ac02 c8 00 04 6e616d65 02 6e6f ab02 00");
+    assert_eq!(read("0f 05 ac02 c8 00 04 6e616d65 02 6e6f ab02"), Message::Nack(nack.clone()), "of the first release");
+    let shrink = Some(Shrink { gone: 400, of: 500, allowed: 250 });
     golden(
-        &Message::Nack(Nack { entity: None, code: NackCode::Other(200), ..nack }),
-        "0f 05 ac02 c8 00 04 6e616d65 02 6e6f ab02",
+        &Message::Nack(Nack { code: NackCode::Shrink, shrink, ..nack }),
+        "16 05 ac02 0a 00 04 6e616d65 02 6e6f ab02 01 9003 f403 fa01",
     );
 }
 
 #[test]
 fn full_sync_messages_are_as_documented() {
     golden(
-        &Message::FullBegin(FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 0, plain: 0, bytes: 0 }),
-        "17 09 0100000000000000 ac02 0200000000000000 03 00 00 00",
+        &Message::FullBegin(FullBegin {
+            transfer: 1,
+            version: 300,
+            root: 2,
+            count: 3,
+            codec: 0,
+            plain: 0,
+            bytes: 0,
+            confirmed: 0,
+        }),
+        "18 09 0100000000000000 ac02 0200000000000000 03 00 00 00 00",
     );
     golden(
         &Message::FullBegin(FullBegin {
@@ -177,8 +192,16 @@ fn full_sync_messages_are_as_documented() {
             codec: 2,
             plain: 301,
             bytes: 127,
+            confirmed: 400,
         }),
-        "18 09 0100000000000000 ac02 0200000000000000 03 02 ad02 7f",
+        "1a 09 0100000000000000 ac02 0200000000000000 03 02 ad02 7f 9003",
+    );
+    let begin =
+        FullBegin { transfer: 1, version: 300, root: 2, count: 3, codec: 2, plain: 301, bytes: 127, confirmed: 0 };
+    assert_eq!(
+        read("18 09 0100000000000000 ac02 0200000000000000 03 02 ad02 7f"),
+        Message::FullBegin(begin),
+        "of the first release with blobs"
     );
     golden(&Message::FullGet(FullGet { transfer: 1, offset: 0, until: 300 }), "0c 0a 0100000000000000 00 ac02");
     golden(

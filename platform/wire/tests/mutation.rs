@@ -21,22 +21,25 @@ fn control_plane() -> cp::Session {
     cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0)
 }
 
-/// Feeds bytes, applies whatever is staged, and says how the session closed.
+/// Feeds bytes one by one, as each may be the one that something has to be done for; applies whatever is staged, and says
+/// how the session closed.
 fn feed_dp(bytes: &[u8]) -> Option<dp::Closed> {
     let mut session = data_plane();
-    let mut actions = session.received(bytes, 0);
-    while !actions.is_empty() {
-        for action in std::mem::take(&mut actions) {
-            match action {
-                dp::Action::Stage(delta) => actions.extend(session.applied(delta.to, 0)),
-                dp::Action::FullBegin { begin, .. } if begin.is_blob() => actions.extend(session.full_open(0, 0)),
-                dp::Action::FullBytes { bytes, .. } => {
-                    actions.extend(session.full_processed(bytes.len() as u64, 0));
+    for byte in bytes {
+        let mut actions = session.received(&[*byte], 0);
+        while !actions.is_empty() {
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    dp::Action::Stage(delta) => actions.extend(session.applied(delta.to, 0)),
+                    dp::Action::FullBegin { .. } => actions.extend(session.full_open(0, 0)),
+                    dp::Action::FullBytes { bytes, .. } => {
+                        actions.extend(session.full_processed(bytes.len() as u64, 0));
+                    }
+                    dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, 0)),
+                    dp::Action::FullComplete { begin, .. } => actions.extend(session.applied(begin.version, 0)),
+                    dp::Action::Close(closed) => return Some(closed),
+                    _ => {}
                 }
-                dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, 0)),
-                dp::Action::FullComplete { begin, .. } => actions.extend(session.applied(begin.version, 0)),
-                dp::Action::Close(closed) => return Some(closed),
-                _ => {}
             }
         }
     }
@@ -132,14 +135,19 @@ fn welcome(mode: Mode) -> Vec<u8> {
 
 /// What a data plane says to these messages after WELCOME{TAIL}.
 fn dp_error(payloads: &[(Type, &[u8])]) -> Option<ProtocolError> {
-    let mut bytes = welcome(Mode::Tail);
-    for (kind, payload) in payloads {
-        frame::encode(*kind, payload, &mut bytes);
-    }
     let mut session = data_plane();
-    session.received(&bytes, 0).into_iter().find_map(|action| match action {
-        dp::Action::Close(dp::Closed::Protocol(error)) => Some(error),
-        _ => None,
+    session.received(&welcome(Mode::Tail), 0);
+    payloads.iter().find_map(|(kind, payload)| {
+        let mut bytes = Vec::new();
+        frame::encode(*kind, payload, &mut bytes);
+        session.received(&bytes, 0).into_iter().find_map(|action| match action {
+            dp::Action::Close(dp::Closed::Protocol(error)) => Some(error),
+            dp::Action::FullBegin { .. } => {
+                session.full_open(0, 0);
+                None
+            }
+            _ => None,
+        })
     })
 }
 
@@ -188,7 +196,7 @@ fn a_delta_over_its_limits_is_refused_before_it_is_held() {
 
 #[test]
 fn each_way_to_break_a_full_sync_has_its_own_error() {
-    let begin = FullBegin { transfer: 9, version: 2, root: 1, count: 1, codec: 0, plain: 0, bytes: 0 };
+    let begin = FullBegin { transfer: 9, version: 2, root: 1, count: 1, codec: 0, plain: 0, bytes: 0, confirmed: 0 };
     let begin = Message::FullBegin(begin).encode()[2..].to_vec();
     let full = |rest: &[(Type, &[u8])]| dp_error(&[&[(Type::FullBegin, begin.as_slice())], rest].concat());
     let data = |transfer: u8, offset: u8, bytes: &[u8]| [&[transfer, 0, 0, 0, 0, 0, 0, 0, offset], bytes].concat();
@@ -227,9 +235,17 @@ fn a_full_sync_with_another_count_or_root_than_announced_is_refused() {
     let end = [&[9, 0, 0, 0, 0, 0, 0, 0, stream.len() as u8], digest.to_le_bytes().as_slice()].concat();
     let data = [&[9, 0, 0, 0, 0, 0, 0, 0, 0], stream].concat();
     let full = |root: u64, count: u64| {
-        let begin =
-            Message::FullBegin(FullBegin { transfer: 9, version: 2, root, count, codec: 0, plain: 0, bytes: 0 })
-                .encode();
+        let begin = Message::FullBegin(FullBegin {
+            transfer: 9,
+            version: 2,
+            root,
+            count,
+            codec: 0,
+            plain: 0,
+            bytes: 0,
+            confirmed: 0,
+        })
+        .encode();
         dp_error(&[(Type::FullBegin, &begin[2..]), (Type::FullData, &data), (Type::FullEnd, &end)])
     };
     assert_eq!(full(5, 1), None);

@@ -96,14 +96,13 @@ impl Pair {
                 dp::Action::Welcomed(welcome) => self.welcome = Some(welcome),
                 dp::Action::Head(_) => {}
                 dp::Action::Stage(delta) => self.staged.push(delta),
-                dp::Action::FullBegin { begin, .. } if begin.is_blob() => {
+                dp::Action::FullBegin { begin, .. } => {
                     if self.blob_of.replace(begin.transfer) != Some(begin.transfer) {
                         self.blob.clear();
                     }
                     let actions = self.dp.full_open(self.blob.len() as u64, self.now);
                     self.dp_actions(actions);
                 }
-                dp::Action::FullBegin { .. } => {}
                 dp::Action::FullBytes { offset, bytes } => {
                     assert_eq!(offset, self.blob.len() as u64);
                     self.blob.extend_from_slice(&bytes);

@@ -16,6 +16,7 @@ use wire::cp::Source;
 use wire::delta::{Entity, Op};
 use wire::full::{Unpack, blob};
 use wire::message::{CODEC_RAW, FullBegin, Have, KindVersion, Mode, NackCode, Partial};
+use wire::shrink::Limit;
 use wire::{PluginVersion, cp, dp};
 
 const SEEDS: u64 = 2_000;
@@ -51,7 +52,8 @@ impl Held {
 enum Staged {
     Nothing,
     Full(Held),
-    Ready(Held, u64),
+    /// With its root, and whether it is a whole configuration.
+    Ready(Held, u64, bool),
 }
 
 struct Node {
@@ -63,6 +65,9 @@ struct Node {
     held: Option<(FullBegin, Vec<u8>)>,
     /// Bytes of a full sync that were not reported as processed yet.
     unprocessed: u64,
+    /// How much may go without a confirmation, and how much somebody has confirmed of what is coming.
+    limit: Limit,
+    confirmed: u64,
     /// The highest durable version that was acknowledged, with its epoch.
     promised: (u64, u64),
     up: Option<Link>,
@@ -100,6 +105,7 @@ struct Counts {
     nacks: u64,
     cuts: u64,
     wants: u64,
+    holds: u64,
 }
 
 fn identity(n: u64, incremental: bool) -> dp::Identity {
@@ -128,6 +134,8 @@ impl World {
             staged: Staged::Nothing,
             held: None,
             unprocessed: 0,
+            limit: Limit::percent([100, 50, 10][n as usize % 3]),
+            confirmed: 0,
             promised: (0, 0),
             up: None,
         });
@@ -163,6 +171,7 @@ impl World {
             36 if self.rng.one_in(30) => self.restart_control_plane(),
             37 if self.rng.one_in(10) => self.db.floor = (self.db.floor + self.rng.below(8)).min(self.db.head()),
             38 if self.rng.one_in(20) => self.backup_or_restore(),
+            39 if self.rng.one_in(4) => self.confirm(n),
             _ => self.drain(n),
         }
     }
@@ -289,6 +298,15 @@ impl World {
         self.dp_actions(n, actions);
     }
 
+    /// Somebody looks at what the node holds back, and confirms it.
+    fn confirm(&mut self, n: usize) {
+        let Some(link) = &mut self.nodes[n].up else { return };
+        if let Some(held) = link.report.as_ref().and_then(|report| report.held) {
+            let actions = link.session.confirm(held.shrink.gone, &self.db);
+            self.cp_actions(n, actions);
+        }
+    }
+
     fn drain(&mut self, n: usize) {
         if let Some(link) = &mut self.nodes[n].up {
             let actions = link.session.drained();
@@ -337,6 +355,15 @@ impl World {
     fn dp_actions(&mut self, n: usize, actions: Vec<dp::Action>) {
         for action in actions {
             let node = &mut self.nodes[n];
+            if let dp::Action::FullBegin { begin, .. } = &action {
+                node.confirmed = begin.confirmed;
+                if let Err(shrink) = node.limit.by_count(node.live.state.len() as u64, begin.count, begin.confirmed) {
+                    self.counts.holds += 1;
+                    let actions = node.session.held(shrink, self.now);
+                    self.dp_actions(n, actions);
+                    continue;
+                }
+            }
             match action {
                 dp::Action::Send(bytes) => node.up.iter_mut().for_each(|link| link.to_cp.extend(&bytes)),
                 dp::Action::Welcomed(_) | dp::Action::Head(_) => {}
@@ -346,7 +373,7 @@ impl World {
                     let mut next = node.live.clone();
                     next.version = delta.to;
                     delta.ops.into_iter().for_each(|op| next.apply(op));
-                    node.staged = Staged::Ready(next, delta.root);
+                    node.staged = Staged::Ready(next, delta.root, false);
                 }
                 dp::Action::FullBegin { begin, .. } if begin.is_blob() => {
                     self.counts.blobs += 1;
@@ -374,11 +401,13 @@ impl World {
                     while let Some(entity) = entities.next().unwrap() {
                         held.apply(Op::Put(entity));
                     }
-                    node.staged = Staged::Ready(held, begin.root);
+                    node.staged = Staged::Ready(held, begin.root, true);
                 }
                 dp::Action::FullBegin { epoch, begin: FullBegin { version, .. } } => {
                     self.counts.fulls += 1;
                     node.staged = Staged::Full(Held { epoch, version, state: State::new() });
+                    let actions = node.session.full_open(0, self.now);
+                    self.dp_actions(n, actions);
                 }
                 dp::Action::FullChunk { entities, bytes } => {
                     node.unprocessed += bytes;
@@ -391,7 +420,7 @@ impl World {
                     let Staged::Full(held) = std::mem::replace(&mut node.staged, Staged::Nothing) else {
                         panic!("the end of no full sync")
                     };
-                    node.staged = Staged::Ready(held, begin.root);
+                    node.staged = Staged::Ready(held, begin.root, true);
                 }
                 dp::Action::Close(dp::Closed::Protocol(error)) => panic!("node {n} blames the control plane: {error}"),
                 dp::Action::Close(_) => self.cut(n),
@@ -433,10 +462,16 @@ impl World {
     fn finish(&mut self, n: usize) {
         let (disk_fails, power_fails) = (self.fails(6), self.fails(10));
         let node = &mut self.nodes[n];
-        let Staged::Ready(next, root) = std::mem::replace(&mut node.staged, Staged::Nothing) else { return };
+        let Staged::Ready(next, root, full) = std::mem::replace(&mut node.staged, Staged::Nothing) else { return };
         if root_of(&next.state) != root {
             // Cannot come from this control plane: its steps are exact, and so are the nodes.
             panic!("root of version {} differs", next.version);
+        }
+        let gone = node.live.state.keys().filter(|key| !next.state.contains_key(key)).count() as u64;
+        if full && let Err(shrink) = node.limit.judge(node.live.state.len() as u64, gone, node.confirmed) {
+            self.counts.holds += 1;
+            let actions = node.session.held(shrink, self.now);
+            return self.dp_actions(n, actions);
         }
         if next.state.values().any(|record| record.body.as_ref() == POISON) {
             return self.reject(n, NackCode::Invalid);
@@ -498,6 +533,7 @@ impl World {
                     self.drain(n);
                     self.work(n);
                 }
+                self.confirm(n);
             }
         }
     }
@@ -541,7 +577,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         }
         world.settle();
         world.check_settled();
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants } = world.counts;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds } = world.counts;
         total.deltas += deltas;
         total.fulls += fulls;
         total.blobs += blobs;
@@ -549,13 +585,14 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         total.nacks += nacks;
         total.cuts += cuts;
         total.wants += wants;
+        total.holds += holds;
     }
     if only.is_none() {
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants } = total;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds } = total;
         println!(
-            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants"
+            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back"
         );
-        for count in [deltas, fulls, blobs, resumed * 10, nacks, cuts, wants] {
+        for count in [deltas, fulls, blobs, resumed * 10, nacks, cuts, wants, holds * 10] {
             assert!(count > SEEDS, "too little happened");
         }
     }

@@ -97,12 +97,12 @@ fn serve(session: &mut dp::Session, actions: &mut VecDeque<dp::Action>, now: u64
                 plant(delta.to == 4, "data_plane");
                 actions.extend(judge(session, delta.to));
             }
-            dp::Action::FullBegin { begin, .. } if begin.is_blob() => actions.extend(session.full_open(0, now)),
+            dp::Action::FullBegin { .. } => actions.extend(session.full_open(0, now)),
             dp::Action::FullBytes { bytes, .. } => actions.extend(session.full_processed(bytes.len() as u64, now)),
             dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, now)),
             dp::Action::FullComplete { begin, .. } => actions.extend(judge(session, begin.version)),
             dp::Action::Close(_) => closed = true,
-            dp::Action::Welcomed(_) | dp::Action::Head(_) | dp::Action::FullBegin { .. } => {}
+            dp::Action::Welcomed(_) | dp::Action::Head(_) => {}
         }
     }
     panic!("a data plane's session goes round in circles");

@@ -102,7 +102,16 @@ pub(crate) fn message(input: &[u8]) {
 
 /// One message of each type.
 pub(crate) fn messages() -> Vec<Message> {
-    let begin = FullBegin { transfer: 7, version: 300, root: 1 << 60, count: 2, codec: 2, plain: 1000, bytes: 500 };
+    let begin = FullBegin {
+        transfer: 7,
+        version: 300,
+        root: 1 << 60,
+        count: 2,
+        codec: 2,
+        plain: 1000,
+        bytes: 500,
+        confirmed: 1,
+    };
     vec![
         Message::Hello(hello(Have { epoch: 77, applied: 300, durable: 299, root: 0xff, count: 2 })),
         Message::Welcome(Welcome {
@@ -137,6 +146,7 @@ pub(crate) fn messages() -> Vec<Message> {
             path: "paths".into(),
             message: "no".into(),
             kept: 300,
+            shrink: Some(wire::shrink::Shrink { gone: 8, of: 9, allowed: 4 }),
         }),
         Message::Ping(Ping { heartbeat_s: None }),
         Message::Ping(Ping { heartbeat_s: Some(600) }),
@@ -255,6 +265,7 @@ pub(crate) fn blob(bytes: &[u8]) {
         codec: CODEC_ZSTD,
         plain: 1 << 20,
         bytes: bytes.len() as u64,
+        confirmed: 0,
     };
     let Ok(mut unpack) = Unpack::new(begin, bytes) else { return };
     for _ in 0..=u16::from(*count) {

@@ -7,7 +7,7 @@ mod table;
 use super::config::admin_client::AdminClient;
 use super::config::block_on;
 use os::{Exit, ExitError};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Rows per question to the Admin API.
@@ -40,6 +40,43 @@ pub fn show(admin_url: &str, name: &str, json: bool) -> Result<String, ExitError
     let rows = block_on(rows(AdminClient::new(admin_url)?))?;
     let row = the_one(&rows, name).map_err(|message| ExitError::new(Exit::Failed, message))?;
     Ok(if json { format!("{row:#}\n") } else { table::details(row, now_s()) })
+}
+
+/// Lets a node take what it holds back, or with no name all nodes that hold something back. What each of them holds
+/// back is told, and a node that holds back something else by the time it is asked is left alone.
+///
+/// # Errors
+/// As [`show`]; and 1 where there was nothing to confirm or a node was left alone.
+pub fn confirm(admin_url: &str, name: Option<&str>) -> Result<String, ExitError> {
+    let failed = |message: String| ExitError::new(Exit::Failed, message);
+    block_on(async {
+        let rows = rows(AdminClient::new(admin_url)?).await?;
+        let chosen: Vec<&Value> = match name {
+            Some(name) => vec![the_one(&rows, name).map_err(failed)?],
+            None => rows.iter().filter(|row| !row["held"].is_null()).collect(),
+        };
+        let mut told = String::new();
+        let mut left_alone = Vec::new();
+        for row in chosen {
+            let (id, hostname, held) = (field(row, "id"), field(row, "hostname"), &row["held"]);
+            if held.is_null() {
+                return Err(failed(format!("{hostname} ({id}) holds nothing back")));
+            }
+            let body = json!({ "epoch": held["epoch"], "version": held["version"] });
+            let path = format!("/clustering/data-planes/{id}/confirm");
+            match AdminClient::new(admin_url)?.post(&path, body).await? {
+                (status, _) if status.is_success() => {
+                    told.push_str(&format!("{hostname} ({id}): {}\n", table::confirmed(held)))
+                }
+                (_, answer) => left_alone.push(format!("{hostname} ({id}): {}", field(&answer, "message"))),
+            }
+        }
+        match (told.is_empty(), left_alone.is_empty()) {
+            (_, false) => Err(failed(format!("{told}{}", left_alone.join("\n")))),
+            (true, true) => Err(failed("no node holds anything back".to_owned())),
+            (false, true) => Ok(told),
+        }
+    })
 }
 
 async fn rows(client: AdminClient) -> Result<Vec<Value>, ExitError> {

@@ -22,7 +22,7 @@ const COLUMNS: [Column; 10] = [
     Column { title: "ID", cell: |row, _| plain(&row["id"]) },
     Column { title: "SOFTWARE", cell: |row, _| plain(&row["version"]) },
     Column { title: "CONNECTED", cell: |row, _| plain(&row["connected"]) },
-    Column { title: "STATUS", cell: |row, _| plain(&row["sync_status"]) },
+    Column { title: "STATUS", cell: |row, _| status(row) },
     Column { title: "APPLIED", cell: |row, _| plain(&row["applied_version"]) },
     Column { title: "DURABLE", cell: |row, _| plain(&row["durable_version"]) },
     Column { title: "LAG", cell: |row, _| plain(&row["lag"]) },
@@ -64,6 +64,7 @@ pub(super) fn details(row: &Value, now: i64) -> String {
         ("Applied", plain(&row["applied_version"])),
         ("Durable", plain(&row["durable_version"])),
         ("Lag", plain(&row["lag"])),
+        ("Held back", held(&row["held"])),
         ("Last error", error(&row["last_error"])),
         ("Withheld", each(&row["withheld"], |reason| plain(&reason["message"]))),
         ("Ignored", each(&row["ignored"], |field| format!("{}.{}", plain(&field["kind"]), plain(&field["field"])))),
@@ -94,6 +95,30 @@ fn labels(value: &Value) -> String {
 fn each(list: &Value, show: impl Fn(&Value) -> String) -> String {
     let shown: Vec<String> = list.as_array().into_iter().flatten().map(show).collect();
     if shown.is_empty() { "-".to_owned() } else { shown.join("; ") }
+}
+
+/// Kong's word, unless the node holds something back.
+fn status(row: &Value) -> String {
+    if row["held"].is_null() { plain(&row["sync_status"]) } else { "held".to_owned() }
+}
+
+/// What was confirmed, in words.
+pub(super) fn confirmed(held: &Value) -> String {
+    let number = |name: &str| plain(&held[name]);
+    format!("may take version {}, without {} of its {} entities", number("version"), number("gone"), number("of"))
+}
+
+fn held(value: &Value) -> String {
+    if value.is_null() {
+        return "-".to_owned();
+    }
+    let number = |name: &str| plain(&value[name]);
+    format!(
+        "version {} would take {} of {} entities away; \"cp-lite node confirm\" lets it",
+        number("version"),
+        number("gone"),
+        number("of")
+    )
 }
 
 fn error(value: &Value) -> String {

@@ -146,7 +146,10 @@ impl<'a> Link<'a> {
                     tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
                     queue.extend(self.session.full_open(held, self.now()));
                 }
-                Action::FullBegin { begin, .. } => self.taker.begin(&begin),
+                Action::FullBegin { begin, .. } => {
+                    self.taker.begin(&begin);
+                    queue.extend(self.session.full_open(0, self.now()));
+                }
                 Action::FullChunk { entities, bytes } => match self.taker.entities(entities) {
                     Ok(()) => queue.extend(self.session.full_processed(bytes, self.now())),
                     Err(rejection) => queue.extend(self.session.rejected(rejection, self.now())),

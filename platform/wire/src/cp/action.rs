@@ -1,5 +1,6 @@
 //! What goes into and comes out of a control plane's session, beside bytes.
 
+use super::hold::Held;
 use crate::compat::{FieldInUse, InUse, Incompatible, SyncStatus};
 use crate::delta::Encoded;
 use crate::error::ProtocolError;
@@ -28,6 +29,11 @@ pub trait Source {
     /// The step from `from` (between floor and head) to head: each entity that changed since once, as it is at head.
     /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA.
     fn delta(&self, from: u64) -> Option<Arc<Encoded>>;
+    /// How many entities were created or changed after `version`, counting no further than `most`; `most` where that is
+    /// not known.
+    fn puts_since(&self, _version: u64, most: u64) -> u64 {
+        most
+    }
     /// One entity at head.
     fn record(&self, kind: u8, id: Id) -> Option<Record>;
     /// Everything at head.
@@ -142,6 +148,8 @@ pub struct Report {
     pub incremental: bool,
     /// The last refusal that no later version has healed.
     pub nack: Option<Arc<Nack>>,
+    /// What it holds back because too much of what it has would go.
+    pub held: Option<Held>,
     /// Bytes received, without TLS.
     pub bytes_in: u64,
     /// Bytes sent, without TLS.

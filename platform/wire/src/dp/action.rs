@@ -68,8 +68,9 @@ pub enum Action {
     /// A complete step: check, compile, commit, publish; then [`super::Session::durable`] and [`super::Session::applied`], or
     /// [`super::Session::rejected`].
     Stage(Delta),
-    /// A full sync starts. If it is a blob: find what is held of it, and say so with [`super::Session::full_open`]. If not:
-    /// open the other generation. What serves goes on serving.
+    /// A full sync starts. Nothing of it comes before [`super::Session::full_open`], which says how much of a blob is held;
+    /// [`super::Session::held`] or [`super::Session::rejected`] keep it away. If it is no blob: open the other generation
+    /// first. What serves goes on serving.
     FullBegin {
         /// The epoch of what comes.
         epoch: u64,

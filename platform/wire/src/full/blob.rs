@@ -99,7 +99,7 @@ impl Blob {
         let Written { version, root, count, plain } = written;
         let length = bytes.len() as u64;
         let transfer = xxhash_rust::xxh3::xxh3_64(&bytes);
-        let begin = FullBegin { transfer, version, root, count, codec: CODEC_ZSTD, plain, bytes: length };
+        let begin = FullBegin { transfer, version, root, count, codec: CODEC_ZSTD, plain, bytes: length, confirmed: 0 };
         (length <= BLOB_BYTES_MAX).then_some(Self { begin, bytes })
     }
 

@@ -136,6 +136,9 @@ impl Source for Db {
         }
         builder.finish().map(Arc::new)
     }
+    fn puts_since(&self, version: u64, most: u64) -> u64 {
+        (self.state().values().filter(|record| record.version > version).count() as u64).min(most)
+    }
     fn record(&self, kind: u8, id: Id) -> Option<Record> {
         self.state().get(&(Kind::from_code(kind)?, id)).cloned()
     }
