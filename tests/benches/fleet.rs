@@ -12,6 +12,7 @@ use tests::http::Client;
 use tests::lab::{Daemon, Lab};
 use tests::pair::{apply, load, put};
 use tests::wait;
+use wire::limits::HEARTBEAT_S;
 use wire::message::Have;
 
 const ENTITIES: usize = 30_000;
@@ -108,7 +109,7 @@ fn memory(nodes: usize) {
     let address = cp.address("cluster");
     let has = |crowd: &Crowd, head: u64| wait::until("all nodes", || (crowd.at(head) == nodes).then_some(()));
     let before = cp.memory_kib("VmRSS");
-    let crowd = Crowd::start(nodes, Have::default(), address, lab.path());
+    let crowd = Crowd::start(nodes, Have::default(), HEARTBEAT_S, address, lab.path());
     wait::until("all nodes to be welcome", || (crowd.connected() == nodes).then_some(()));
     let per_node = |cp: &Daemon| {
         std::thread::sleep(SETTLE);
@@ -124,7 +125,7 @@ fn memory(nodes: usize) {
 
 impl Bench {
     fn crowd(&mut self, nodes: usize, have: Have) -> Crowd {
-        Crowd::start(nodes, have, self.cp.address("cluster"), self.lab.path())
+        Crowd::start(nodes, have, HEARTBEAT_S, self.cp.address("cluster"), self.lab.path())
     }
 
     fn head(&mut self) -> u64 {

@@ -54,12 +54,13 @@ struct Shared {
 }
 
 impl Crowd {
-    /// Connects `count` nodes, each with `have` and an id of its own. `certificates` holds `cluster.crt` and `cluster.key`.
+    /// Connects `count` nodes, each with `have` and an id of its own, which ask for this heartbeat in seconds.
+    /// `certificates` holds `cluster.crt` and `cluster.key`.
     ///
     /// # Panics
     /// When the certificates cannot be read, or there is no thread.
     #[must_use]
-    pub fn start(count: usize, have: Have, control_plane: SocketAddr, certificates: &Path) -> Self {
+    pub fn start(count: usize, have: Have, heartbeat_s: u32, control_plane: SocketAddr, certificates: &Path) -> Self {
         let read = |name: &str| std::fs::read_to_string(certificates.join(name)).expect("the lab has certificates");
         let identity = ClusterIdentity::load(&read("cluster.crt"), &read("cluster.key")).expect("a pair");
         let shared = Arc::new(Shared {
@@ -80,7 +81,7 @@ impl Crowd {
                     .map(|index| {
                         // A client of its own, so that each node resumes its own TLS sessions.
                         let client = ClusterClient::new(&identity, Mtls::Shared, None).expect("a configuration");
-                        let node = Node { index, shared: all.clone(), client, control_plane, have };
+                        let node = Node { index, shared: all.clone(), client, control_plane, have, heartbeat_s };
                         tokio::task::spawn_local(node.run())
                     })
                     .collect();
@@ -152,6 +153,7 @@ struct Node {
     client: ClusterClient,
     control_plane: SocketAddr,
     have: Have,
+    heartbeat_s: u32,
 }
 
 impl Node {
@@ -165,6 +167,7 @@ impl Node {
             version: Some(def.version.to_owned()),
         };
         identity.plugins = model::plugins::all().iter().map(plugin).collect();
+        identity.heartbeat_s = self.heartbeat_s;
         let mut session = Session::new(identity).expect("within the limits");
         let mut round = self.shared.round.subscribe();
         let mut pause = PAUSE_FIRST;

@@ -13,4 +13,5 @@ pub mod origin;
 pub mod pair;
 pub mod planes;
 pub mod relay;
+pub mod shape;
 pub mod wait;

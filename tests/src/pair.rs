@@ -86,6 +86,16 @@ pub fn apply(cp: &mut Daemon, changes: &[Value]) -> u64 {
     answer["version"].as_u64().unwrap_or_else(|| panic!("no version: {answer}"))
 }
 
+/// Waits until the control plane knows that this version is durable on this data plane.
+pub fn acknowledged_by(cp: &mut Daemon, dp: &mut Daemon, version: u64) {
+    let path = format!("/clustering/data-planes/{}", dp.sync_status()["node"]["id"].as_str().unwrap_or_default());
+    wait::until(&format!("the durable ack of version {version}"), || {
+        let answer = cp.admin("GET", &path, &Value::Null);
+        let durable = answer.json()["durable_version"].as_u64()?;
+        (durable >= version).then_some(())
+    });
+}
+
 /// A put for [`apply`].
 #[must_use]
 pub fn put(kind: &str, entity: Value) -> Value {

@@ -1,14 +1,19 @@
-//! A link that can be measured and broken: a TCP relay that counts bytes, cuts, and goes silent.
+//! A link that can be measured and broken: a TCP relay that counts bytes, cuts, goes silent, and can be as slow, far and
+//! lossy as a [`Shape`] says.
 
+use crate::shape::{Lane, SEGMENT_BYTES, Shape};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much a link with a rate lets through at once.
 const SLICE_BYTES: usize = 4 * 1024;
+/// How many segments a shaped link holds for each direction of a connection: what is sent and has not arrived.
+const UNDER_WAY_MAX: usize = 16;
 
 /// A relay in front of one address.
 #[derive(Debug)]
@@ -28,6 +33,9 @@ struct State {
     refuse: AtomicBool,
     /// Bytes per second of each direction of a connection; 0 for no limit.
     rate: AtomicU64,
+    shape: Mutex<Option<Shape>>,
+    /// How many connections were joined; the seed of what a shaped link loses.
+    joined: AtomicU64,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -42,7 +50,17 @@ impl Relay {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if !shared.refuse.load(Ordering::Relaxed) {
-                    shared.join(client, target);
+                    match shared.shape() {
+                        None => shared.join(client, target),
+                        Some(shape) => {
+                            let shared = shared.clone();
+                            thread::spawn(move || {
+                                // The connection itself takes a round trip.
+                                thread::sleep(2 * shape.delay);
+                                shared.join(client, target);
+                            });
+                        }
+                    }
                 }
             }
         });
@@ -65,6 +83,13 @@ impl Relay {
     #[must_use]
     pub fn at_rate(self, bytes_per_second: u64) -> Self {
         self.state.rate.store(bytes_per_second, Ordering::SeqCst);
+        self
+    }
+
+    /// Does to each connection from now on what the shape says. Bytes count when they are sent, and once.
+    #[must_use]
+    pub fn shaped(self, shape: Shape) -> Self {
+        *self.state.shape.lock().expect("unpoisoned") = Some(shape);
         self
     }
 
@@ -105,8 +130,12 @@ impl State {
         let pairs = [(client.try_clone(), server.try_clone(), true), (server.try_clone(), client.try_clone(), false)];
         for (from, to, is_up) in pairs {
             if let (Ok(from), Ok(to)) = (from, to) {
-                let state = self.clone();
-                thread::spawn(move || state.pump(from, to, is_up));
+                let (state, shape) = (self.clone(), self.shape());
+                let seed = 2 * self.joined.fetch_add(1, Ordering::SeqCst) + u64::from(is_up);
+                thread::spawn(move || match shape {
+                    None => state.pump(from, to, is_up),
+                    Some(shape) => state.pump_shaped(from, to, is_up, Lane::new(shape, seed)),
+                });
             }
         }
         self.connections.lock().expect("unpoisoned").extend([client, server]);
@@ -131,5 +160,38 @@ impl State {
             }
         }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    /// Reads segments no faster than the link has room for them, and writes each when it arrives.
+    fn pump_shaped(&self, mut from: TcpStream, mut to: TcpStream, is_up: bool, mut lane: Lane) {
+        let (sender, segments) = sync_channel::<(Duration, Vec<u8>)>(UNDER_WAY_MAX);
+        let started = Instant::now();
+        thread::scope(|scope| {
+            let ends = (from.try_clone(), to.try_clone());
+            scope.spawn(move || {
+                for (arrives, segment) in segments {
+                    thread::sleep(arrives.saturating_sub(started.elapsed()));
+                    if to.write_all(&segment).is_err() {
+                        break;
+                    }
+                }
+                if let (Ok(from), Ok(to)) = ends {
+                    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                }
+            });
+            let mut buffer = [0; SEGMENT_BYTES];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                let counter = if is_up { &self.up } else { &self.down };
+                counter.fetch_add(count as u64, Ordering::SeqCst);
+                if sender.send((lane.send(started.elapsed(), count), buffer[..count].to_vec())).is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+        });
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        *self.shape.lock().expect("unpoisoned")
     }
 }
