@@ -69,7 +69,7 @@ impl Bench {
         let mut dp = follower(&self.lab, "whole", &link).start();
         let version = head(&mut self.cp);
         dp.serves_version(version);
-        acknowledged_by(&mut self.cp, &mut dp, version);
+        acknowledged_by(&mut self.cp, &dp, version);
         let (up, down) = link.bytes();
         println!("full sync of {ENTITIES} entities: {up} bytes up, {down} down");
         down
@@ -129,14 +129,14 @@ impl Bench {
     /// One-field changes to a data plane that is connected.
     fn connected(&mut self) {
         let link = self.link();
-        let mut dp = follower(&self.lab, "connected", &link).start();
+        let dp = follower(&self.lab, "connected", &link).start();
         let version = head(&mut self.cp);
-        acknowledged_by(&mut self.cp, &mut dp, version);
+        acknowledged_by(&mut self.cp, &dp, version);
         for changes in [1, 10] {
             let before = link.bytes();
             for _ in 0..changes {
                 let version = self.change(1);
-                acknowledged_by(&mut self.cp, &mut dp, version);
+                acknowledged_by(&mut self.cp, &dp, version);
             }
             report(&format!("{changes} one-field changes, one by one, connected"), before, link.bytes());
         }
@@ -147,14 +147,14 @@ impl Bench {
         let link = self.link();
         let mut dp = follower(&self.lab, &format!("away-{deletions}"), &link).start();
         let version = head(&mut self.cp);
-        acknowledged_by(&mut self.cp, &mut dp, version);
+        acknowledged_by(&mut self.cp, &dp, version);
         for changes in ABSENCES {
             let (setup, _) = dp.stop();
             self.delete(deletions);
             let version = self.change(changes);
             let (before, started) = (link.bytes(), Instant::now());
             dp = setup.start();
-            acknowledged_by(&mut self.cp, &mut dp, version);
+            acknowledged_by(&mut self.cp, &dp, version);
             let mode = dp.sync_status()["mode"].clone();
             report(&format!("{changes} changes, {what} ({mode}, {:.1?})", started.elapsed()), before, link.bytes());
         }

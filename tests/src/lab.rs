@@ -349,6 +349,16 @@ impl Daemon {
 
     // --- what a data plane is asked ---
 
+    /// The id under which its control plane knows it.
+    ///
+    /// # Panics
+    /// When it has not got that far.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        let id = fs::read_to_string(self.setup.dir.join("node.id")).expect("it is made at the first start");
+        id.trim().to_owned()
+    }
+
     /// Waits until `/status/ready` says 200.
     pub fn is_ready(&mut self) {
         let address = self.address("status");

@@ -87,8 +87,8 @@ pub fn apply(cp: &mut Daemon, changes: &[Value]) -> u64 {
 }
 
 /// Waits until the control plane knows that this version is durable on this data plane.
-pub fn acknowledged_by(cp: &mut Daemon, dp: &mut Daemon, version: u64) {
-    let path = format!("/clustering/data-planes/{}", dp.sync_status()["node"]["id"].as_str().unwrap_or_default());
+pub fn acknowledged_by(cp: &mut Daemon, dp: &Daemon, version: u64) {
+    let path = format!("/clustering/data-planes/{}", dp.node_id());
     wait::until(&format!("the durable ack of version {version}"), || {
         let answer = cp.admin("GET", &path, &Value::Null);
         let durable = answer.json()["durable_version"].as_u64()?;
