@@ -235,6 +235,7 @@ fn bind(key: &str, listener: &'static str, addresses: &[SocketAddr]) -> Result<V
     let bind = |address: &SocketAddr| {
         let bound = TcpListener::bind(address).and_then(|bound| {
             bound.set_nonblocking(true)?;
+            os::host::deepen_backlog(&bound)?;
             let address = bound.local_addr()?;
             tracing::info!(listener, %address, "listening");
             Ok(bound)

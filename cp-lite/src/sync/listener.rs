@@ -22,7 +22,8 @@ use tokio_rustls::server::TlsStream;
 
 /// The most connections at a time, nodes and others.
 pub const CONNECTIONS_MAX: usize = 8192;
-/// The most connections at a time that have not shown a certificate of the cluster.
+/// The most connections at a time that have not shown a certificate of the cluster. Others wait in the listener's queue: a
+/// node that is dropped would have spent its TLS ticket and come back with a full handshake.
 const STRANGERS_MAX: usize = 256;
 /// The longest that a TLS handshake may take: several round trips of a satellite link.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
@@ -74,10 +75,16 @@ impl Cluster {
         let acceptor = TlsAcceptor::from(self.server.config().clone());
         let (connections, strangers) = self.places.clone();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepting = async {
+                let stranger = strangers.clone().acquire_owned().await;
+                (listener.accept().await, stranger)
+            };
+            let (accepted, stranger) = tokio::select! {
+                accepted = accepting => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
+            // Nobody closes the semaphore.
+            let Ok(stranger) = stranger else { return };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -86,8 +93,7 @@ impl Cluster {
                     continue;
                 }
             };
-            let places = (connections.clone().try_acquire_owned(), strangers.clone().try_acquire_owned());
-            let (Ok(connection), Ok(stranger)) = places else {
+            let Ok(connection) = connections.clone().try_acquire_owned() else {
                 tracing::warn!(%peer, "too many connections on the cluster port; one is dropped");
                 continue;
             };
