@@ -1,5 +1,7 @@
 //! SIGKILL of the data plane at random moments of a stream of changes, 200 rounds: after each restart without a control
 //! plane the version is one that was sent whole, never older than the last durable ack, and all answers belong to it.
+//!
+//! `EDGE_KILL_ROUNDS` sets how many rounds there are in all, `EDGE_SEED` where their moments start.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use tests::pair::{Pair, apply, put, row};
 use tests::wait;
 
 const LANES: u64 = 4;
-const ROUNDS: u64 = 50;
+const ROUNDS: u64 = 200;
 /// How many routes show which generation is served.
 const WITNESSES: u128 = 6;
 
@@ -41,21 +43,26 @@ fn generation(n: u64) -> Vec<Value> {
 
 #[test]
 fn restarts_whole_and_never_before_the_last_ack_200_times() {
+    let (rounds, seed) = (number("EDGE_KILL_ROUNDS", ROUNDS), number("EDGE_SEED", 0));
     std::thread::scope(|scope| {
-        for seed in 0..LANES {
-            scope.spawn(move || lane(seed));
+        for lane in 0..LANES {
+            scope.spawn(move || follow(rounds.div_ceil(LANES), seed + lane));
         }
     });
 }
 
-fn lane(seed: u64) {
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn follow(rounds: u64, seed: u64) {
     let mut pair = Pair::start();
     let mut rng = Rng(seed);
     // Which generation each version brought.
     let sent: Mutex<BTreeMap<u64, u64>> = Mutex::default();
     let mut n = 0;
     let mut acked_rounds = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let (killed, acked) = stream_and_kill(&mut pair, &sent, &mut n, &mut rng);
         acked_rounds += u64::from(acked > 0);
         pair.link.down();
@@ -64,12 +71,12 @@ fn lane(seed: u64) {
         let version = status["version"].as_u64().expect("a version");
         assert!(
             version >= acked,
-            "lane {seed} round {round}: came back at {version}, {acked} was acknowledged as durable"
+            "seed {seed} round {round}: came back at {version}, {acked} was acknowledged as durable"
         );
         if version > 0 {
             let expected = sent.lock().expect("unpoisoned").get(&version).copied();
             let expected =
-                expected.unwrap_or_else(|| panic!("lane {seed} round {round}: version {version} was never sent"));
+                expected.unwrap_or_else(|| panic!("seed {seed} round {round}: version {version} was never sent"));
             dp.is_ready();
             let mut client = Client::connect(dp.address("proxy")).expect("the proxy");
             for index in 0..WITNESSES {
@@ -77,7 +84,7 @@ fn lane(seed: u64) {
                 assert_eq!(
                     answer.json()["message"],
                     format!("generation {expected}"),
-                    "lane {seed} round {round} version {version}"
+                    "seed {seed} round {round} version {version}"
                 );
             }
         }
@@ -85,7 +92,7 @@ fn lane(seed: u64) {
         pair.link.up();
     }
     // What was never acknowledged could not have been lost: most rounds must have had something to lose.
-    assert!(n > ROUNDS && acked_rounds > ROUNDS / 2, "{n} changes, an ack in {acked_rounds} of {ROUNDS} rounds");
+    assert!(n > rounds && acked_rounds > rounds / 2, "{n} changes, an ack in {acked_rounds} of {rounds} rounds");
 }
 
 /// Changes as fast as they are taken, and a SIGKILL somewhere among them; returns the dead data plane and the version
