@@ -6,6 +6,7 @@
 //! `wire` crate's; nothing here sees a request.
 
 pub mod apply;
+pub mod choice;
 pub mod link;
 pub mod staging;
 pub mod status;
