@@ -317,7 +317,14 @@ fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::S
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;
     identity.features |= wire::Hello::CONFIRM;
-    task::Settings { control_planes: cluster.control_planes, client: cluster.client, identity, staging: Some(prefix) }
+    task::Settings {
+        control_planes: cluster.control_planes,
+        proxy: cluster.proxy,
+        heartbeat: cluster.heartbeat,
+        client: cluster.client,
+        identity,
+        staging: Some(prefix),
+    }
 }
 
 async fn pause(time: Option<Duration>) {

@@ -15,6 +15,9 @@ use settings::{Settings, listen};
 use wire::limits::LABELS_MAX;
 
 use crate::proxy::settings as proxy;
+use crate::sync::choice::PLANES_MAX;
+use crate::sync::heartbeat::Wish;
+use crate::sync::tunnel::ProxyServer;
 
 pub use settings::listen::Listen;
 
@@ -46,6 +49,10 @@ pub struct Config {
 pub struct Cluster {
     /// `cluster_control_plane`; at least one, each `host:port`.
     pub control_planes: Vec<String>,
+    /// `proxy_server`, where `cluster_use_proxy` is on.
+    pub proxy: Option<ProxyServer>,
+    /// `cluster_heartbeat`
+    pub heartbeat: Wish,
     /// Who we are.
     pub identity: ClusterIdentity,
     /// Our end of TLS.
@@ -113,6 +120,11 @@ impl Cluster {
     /// `Some(None)` where no control plane is set. What is set all the same is checked all the same.
     fn read(settings: &mut Settings) -> Option<Option<Cluster>> {
         let control_planes = settings.parsed_list("cluster_control_plane", host_and_port);
+        if control_planes.as_ref().is_some_and(|planes| planes.len() > PLANES_MAX) {
+            settings.mistake("cluster_control_plane", format!("more than {PLANES_MAX} control planes"));
+        }
+        let proxy = cluster_proxy(settings);
+        let heartbeat = settings.parsed("cluster_heartbeat", Wish::parse);
         let labels = settings.parsed_list("cluster_dp_labels", label);
         if labels.as_ref().is_some_and(|labels| labels.len() > LABELS_MAX) {
             settings.mistake("cluster_dp_labels", format!("more than {LABELS_MAX} labels"));
@@ -129,6 +141,8 @@ impl Cluster {
         let client = settings.noted("cluster_server_name", client);
         Some(Some(Cluster {
             control_planes: control_planes?,
+            proxy: proxy?,
+            heartbeat: heartbeat?,
             identity,
             client: client?,
             labels: labels?,
@@ -136,6 +150,19 @@ impl Cluster {
             shrink_limit: wire::shrink::Limit::percent(settings.number("cluster_shrink_limit")),
         }))
     }
+}
+
+/// Kong: `proxy_server` alone does nothing. What is set all the same is checked all the same.
+fn cluster_proxy(settings: &mut Settings) -> Option<Option<ProxyServer>> {
+    let used = settings.flag("cluster_use_proxy");
+    if settings.text("proxy_server").is_none() {
+        if used {
+            settings.mistake("cluster_use_proxy", "needs proxy_server");
+        }
+        return (!used).then_some(None);
+    }
+    let server = settings.parsed("proxy_server", ProxyServer::parse)?;
+    Some(used.then_some(server))
 }
 
 fn identity(settings: &mut Settings, required: bool) -> Option<ClusterIdentity> {

@@ -4,7 +4,9 @@
 //! the value that holds it, so that tests run side by side. Nothing here sleeps where an event can be awaited:
 //! [`wait::until`] polls what only polling can tell and gives up with a message.
 
+pub mod connect_proxy;
 pub mod crowd;
+pub mod fake_cp;
 pub mod generate;
 pub mod http;
 pub mod lab;

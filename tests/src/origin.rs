@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 pub struct Origin {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -50,7 +51,8 @@ impl Origin {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let requests = Arc::new(AtomicU64::new(0));
-        let (name, counter) = (name.to_owned(), requests.clone());
+        let connections = Arc::new(AtomicU64::new(0));
+        let (name, counter, accepted) = (name.to_owned(), requests.clone(), connections.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let local = tokio::task::LocalSet::new();
@@ -58,16 +60,22 @@ impl Origin {
                 let listener = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
                 let port = listener.local_addr().expect("bound").port();
                 tell.send(SocketAddr::from(([127, 0, 0, 1], port))).expect("the starter waits");
-                tokio::select! { () = accept(listener, tls, name, counter) => {}, _ = stopped => {} }
+                tokio::select! { () = accept(listener, tls, name, counter, accepted) => {}, _ = stopped => {} }
             });
         });
-        Self { address: told.recv().expect("it starts"), requests, _stop: stop }
+        Self { address: told.recv().expect("it starts"), requests, connections, _stop: stop }
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has taken.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// How many requests it has answered.
@@ -77,8 +85,15 @@ impl Origin {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, name: String, counter: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    name: String,
+    counter: Arc<AtomicU64>,
+    accepted: Arc<AtomicU64>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
+        accepted.fetch_add(1, Ordering::SeqCst);
         let (tls, name, counter) = (tls.clone(), name.clone(), counter.clone());
         let _ = stream.set_nodelay(true);
         let service = service_fn(move |request| answer(request, name.clone(), counter.clone()));

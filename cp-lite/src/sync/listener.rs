@@ -27,6 +27,8 @@ pub const CONNECTIONS_MAX: usize = 8192;
 const STRANGERS_MAX: usize = 256;
 /// The longest that a TLS handshake may take: several round trips of a satellite link.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// How long something that was sent may stay unacknowledged before the system gives the connection up.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 /// The longest that open sessions may take to say goodbye.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The pause after the system had no descriptor for a connection.
@@ -117,7 +119,8 @@ impl Cluster {
         stream: TcpStream,
         from: SocketAddr,
     ) -> Option<(TlsStream<TcpStream>, Peer)> {
-        let _ = stream.set_nodelay(true);
+        // Without them the connection works as well; a socket on which they fail is found out by what follows.
+        let _ = (stream.set_nodelay(true), os::tcp::set_user_timeout(&stream, UNACKNOWLEDGED_MAX));
         let stream = match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

@@ -199,7 +199,8 @@ impl Task<'_> {
         match self.cluster.fleet.connect(hello.node, introduction, now()) {
             Err(full) => self.session.refuse(RefuseReason::Busy, REFUSED_RETRY_S, &full.to_string()),
             Ok(session) => {
-                tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "node connected");
+                let (version, incremental) = (hello.have.applied, mode == SyncMode::Incremental);
+                tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version, incremental, "node connected");
                 self.who = Some(Who::Node(hello.node, session, hello.hostname.clone()));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
                 let mut actions = self.confirm(source);

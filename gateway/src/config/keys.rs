@@ -26,8 +26,29 @@ pub const KEYS: &[Key] = &[
     Key::unset(
         "cluster_control_plane",
         Kind::List,
-        "Control planes, HOST:PORT, tried in this order. Unset: this node serves what its store or \
-         declarative_config holds.",
+        "Control planes, HOST:PORT, up to 16, written alike on all nodes. Each node prefers one of them by its own id, so \
+         that a fleet spreads over them, and goes to another one while that is away. Unset: this node serves what its \
+         store or declarative_config holds.",
+    ),
+    Key::new(
+        "cluster_use_proxy",
+        Kind::Flag,
+        "off",
+        "Whether control planes are reached through proxy_server, with HTTP CONNECT.",
+    ),
+    Key::unset(
+        "proxy_server",
+        Kind::Text,
+        "An HTTP proxy, http://USER:PASSWORD@HOST:PORT, used where cluster_use_proxy is on. USER and PASSWORD \
+         percent-encoded, or left out.",
+    )
+    .secret(),
+    Key::new(
+        "cluster_heartbeat",
+        Kind::Text,
+        "auto",
+        "Seconds of silence after which this node asks whether its control plane is there, 5 to 86400, or off. auto: \
+         300, and then between 60 and 900 what the path is found to bear.",
     ),
     Key::new(
         "cluster_mtls",

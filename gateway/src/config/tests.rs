@@ -77,6 +77,37 @@ fn a_control_plane_comes_with_a_certificate_and_labels() {
 }
 
 #[test]
+fn a_proxy_is_used_where_that_is_asked_for_and_checked_in_any_case() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = pair(dir.path(), "cluster");
+    let cluster = |more: &str| {
+        let text =
+            format!("cluster_control_plane = 'cp:8005'\ncluster_cert = '{cert}'\ncluster_cert_key = '{key}'\n{more}");
+        read(&text).1.unwrap().cluster.unwrap()
+    };
+    let server = "proxy_server = 'http://me:secret@proxy:3128'\n";
+    let used = cluster(&format!("{server}cluster_use_proxy = 'on'\n")).proxy.unwrap();
+    assert_eq!(used.address(), "proxy:3128");
+    assert!(cluster(server).proxy.is_none(), "Kong: proxy_server alone does nothing");
+    assert_eq!(mistakes("cluster_use_proxy = 'on'"), "1:1: cluster_use_proxy: needs proxy_server");
+    let told = mistakes("proxy_server = 'https://me:secret@proxy:3128'");
+    assert!(told.starts_with("1:1: proxy_server: https is not supported") && !told.contains("secret"), "{told}");
+    let (settings, _) = read(server);
+    assert!(!settings.show().to_string().contains("secret"));
+}
+
+#[test]
+fn the_heartbeat_is_found_out_or_set() {
+    assert_eq!(mistakes("cluster_heartbeat = '4'").matches("cluster_heartbeat").count(), 1);
+    for text in ["cluster_heartbeat = 3600", "cluster_heartbeat = 'off'", "cluster_heartbeat = 'auto'"] {
+        assert!(read(text).1.is_some(), "{text}");
+    }
+    let list: Vec<_> = (0..17).map(|n| format!("'cp{n}:8005'")).collect();
+    let told = mistakes(&format!("cluster_control_plane = [{}]", list.join(", ")));
+    assert!(told.contains("more than 16 control planes"), "{told}");
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     assert_eq!(
         mistakes(

@@ -51,6 +51,10 @@ fn text(facts: &Facts) -> String {
         link.head.saturating_sub(snapshot.version),
     );
     gauge("edge_config_entities", "Entities that are served.", "", snapshot.catalog().len() as u64);
+    let (session_in, session_out) = link.session_bytes();
+    gauge("edge_sync_session_received_bytes", "Bytes of frames received in this session.", "", session_in);
+    gauge("edge_sync_session_sent_bytes", "Bytes of frames sent in this session.", "", session_out);
+    gauge("edge_sync_heartbeat_seconds", "The heartbeat in force, 0 for none.", "", link.heartbeat_s.into());
     let counter =
         &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "counter", name, help, labels, value);
     counter("kong_nginx_requests_total", "Requests answered.", "", requests);

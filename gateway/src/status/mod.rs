@@ -12,7 +12,7 @@ pub use serve::{CONNECTIONS_MAX, serve};
 use crate::counters::{Count, Counters};
 use crate::snapshot::{Live, Snapshot};
 use crate::state::Source;
-use crate::sync::status::{Link, Reporter};
+use crate::sync::status::{Link, Plane, Reporter};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
@@ -20,6 +20,7 @@ use model::Id;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// What the Status API can ask.
 pub struct Facts {
@@ -134,6 +135,8 @@ fn configuration_hash(snapshot: &Snapshot) -> String {
 fn sync(facts: &Facts) -> Value {
     let snapshot = facts.live.load();
     let link: Link = facts.reporter.link();
+    let (session_in, session_out) = link.session_bytes();
+    let control_planes: Vec<Value> = link.planes.iter().map(plane).collect();
     let store = &facts.store;
     let source = match (snapshot.epoch, store.source) {
         (0, _) if snapshot.catalog().is_empty() => Value::Null,
@@ -149,6 +152,7 @@ fn sync(facts: &Facts) -> Value {
         "entities": snapshot.catalog().len(),
         "source": source,
         "control_plane": if facts.has_control_plane { link.control_plane.into() } else { Value::Null },
+        "control_planes": control_planes,
         "connected": link.connected,
         "mode": link.mode,
         "incremental_sync": if link.incremental { "on" } else { "off" },
@@ -159,8 +163,16 @@ fn sync(facts: &Facts) -> Value {
         "declarative_config_error": store.file,
         "store": { "state": if link.store_trouble.is_some() { "not durable" } else { "ok" },
                    "error": link.store_trouble, "damage": store.damage },
+        "heartbeat_s": link.connected.then_some(link.heartbeat_s),
+        "tls_resumed": link.resumed,
         "bytes": { "in": link.bytes_in, "out": link.bytes_out },
+        "session_bytes": { "in": session_in, "out": session_out },
     })
+}
+
+fn plane(plane: &Plane) -> Value {
+    let wait = plane.retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_secs());
+    json!({ "address": plane.address, "retry_in_s": wait.filter(|wait| *wait > 0), "last_error": plane.last_error })
 }
 
 fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {

@@ -233,6 +233,11 @@ impl Chooser {
         Some(found)
     }
 
+    /// This is no time to look, because something is under way.
+    pub fn put_off(&mut self, now: u64, random: u64) {
+        self.plan(now, random);
+    }
+
     /// Plans the next look, if there is anything to look for.
     fn plan(&mut self, now: u64, random: u64) {
         let first = self.ranked().first().map(|(index, _)| *index);

@@ -4,35 +4,33 @@
 //! While a delta is compiled and committed nothing is read, which is all the flow control that deltas need.
 
 use super::apply::{Applier, Full, Refused};
+use super::choice::Index;
+use super::dial::Stream;
+use super::lookout::Lookout;
 use super::staging::Staging;
 use super::status::Reporter;
+use super::trial::{self, Greeted, Verdict};
+use super::tunnel::TunnelError;
 use model::{Change, Kind, Record};
-use pki::{ClusterClient, PkiError, TlsFailure};
+use pki::{PkiError, TlsFailure};
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use wire::dp::{Action, Closed, Rejection, Session};
 use wire::full::{BlobError, Unpack, blob};
-use wire::message::{FullBegin, Have, Mode, NackCode};
+use wire::message::{FullBegin, Have, Mode, NackCode, Pong};
 use wire::shrink::Shrink;
 use wire::{ByeReason, Delta, Hello};
 
-/// The longest that name resolution and the TCP connection may take together.
-pub const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// The longest that the TLS handshake may take: several round trips of a satellite link.
-pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// The longest that a write may be stuck.
 pub const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How many entities of a full sync are unpacked before others on this thread have their turn.
 const ENTITIES_PER_TURN: usize = 64;
 /// How much is read at once.
-const READ_BYTES: usize = 16 * 1024;
+pub(super) const READ_BYTES: usize = 16 * 1024;
 
 /// Why there is no connection, or no longer one.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +38,10 @@ pub enum LinkError {
     /// The control plane's name does not resolve, or nobody listens there.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    /// No connection within [`CONNECT_MAX`], or no handshake within [`HANDSHAKE_MAX`].
+    /// There is no way through the proxy.
+    #[error(transparent)]
+    Proxy(#[from] TunnelError),
+    /// No connection within [`super::dial::CONNECT_MAX`], or no handshake within [`super::dial::HANDSHAKE_MAX`].
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The setting names nothing that TLS can ask for.
@@ -72,26 +73,18 @@ impl LinkError {
     }
 }
 
-/// Connects to `host:port` and makes sure that it is a control plane of our cluster.
-///
-/// # Errors
-/// Whatever was in the way, in words for an operator.
-pub async fn connect(address: &str, client: &ClusterClient) -> Result<TlsStream<TcpStream>, LinkError> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = client.server_name(host.trim_start_matches('[').trim_end_matches(']'))?;
-    let connecting = timeout(CONNECT_MAX, TcpStream::connect(address)).await;
-    let stream = connecting.map_err(|_| LinkError::Timeout(CONNECT_MAX))?.map_err(LinkError::Connect)?;
-    stream.set_nodelay(true).map_err(LinkError::Connect)?;
-    let connector = TlsConnector::from(client.config().clone());
-    let handshake = timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await;
-    handshake
-        .map_err(|_| LinkError::Timeout(HANDSHAKE_MAX))?
-        .map_err(|error| LinkError::Tls(TlsFailure::from_io(&error)))
+/// How a link ended.
+pub enum End {
+    /// There is no connection any more.
+    Over(LinkError),
+    /// Another control plane, which has greeted already, is to be preferred.
+    Switched(Index, Box<Greeted>),
 }
 
 /// One session on an established connection.
 pub struct Link<'a> {
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
+    lookout: Lookout<'a>,
     session: &'a mut Session,
     applier: &'a mut Applier,
     staging: &'a mut Staging,
@@ -107,42 +100,102 @@ pub struct Link<'a> {
 impl<'a> Link<'a> {
     /// Takes over a connection. `started` is the zero of the session's clock.
     pub fn new(
-        stream: TlsStream<TcpStream>,
+        stream: Stream,
+        lookout: Lookout<'a>,
         session: &'a mut Session,
         applier: &'a mut Applier,
         staging: &'a mut Staging,
         reporter: &'a Reporter,
         started: Instant,
     ) -> Self {
-        Self { stream, session, applier, staging, reporter, full: None, offered: 0, epoch: 0, term: 0, started }
+        Self {
+            stream,
+            lookout,
+            session,
+            applier,
+            staging,
+            reporter,
+            full: None,
+            offered: 0,
+            epoch: 0,
+            term: 0,
+            started,
+        }
     }
 
-    /// Holds the session until it ends. `greeted` is called once the control plane has welcomed this node.
-    pub async fn run(mut self, stop: &mut watch::Receiver<bool>, greeted: &mut bool) -> LinkError {
+    /// Holds the session until it ends, or another one is better. `greeted` is what a greeting that took place already left
+    /// to be done.
+    pub async fn run(mut self, greeted: Option<Vec<Action>>, stop: &mut watch::Receiver<bool>) -> End {
+        let error = match self.converse(greeted, stop).await {
+            Ok((plane, greeted)) => return End::Switched(plane, greeted),
+            Err(error) => error,
+        };
+        self.lookout.ended(&error, self.session.pinged_after());
+        End::Over(error)
+    }
+
+    async fn converse(
+        &mut self,
+        greeted: Option<Vec<Action>>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(Index, Box<Greeted>), LinkError> {
         let mut bytes = vec![0; READ_BYTES];
-        let (have, status) = self.hello();
-        self.session.holds(self.staging.partial());
-        self.session.of_term(self.applier.snapshot().term);
-        let mut actions = self.session.connected(have, status, self.now());
-        loop {
-            if let Err(error) = self.perform(actions, greeted).await {
-                return error;
+        let mut actions = match greeted {
+            Some(actions) => actions,
+            None => {
+                let (have, status) = self.hello();
+                self.session.holds(self.staging.partial());
+                self.session.of_term(self.applier.snapshot().term);
+                self.session.connected(have, status, self.now())
             }
+        };
+        loop {
+            self.perform(actions).await?;
             let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
             let retry = self.applier.retry_at();
+            let idle = self.session.is_idle();
             actions = tokio::select! {
                 read = self.stream.read(&mut bytes) => match read {
-                    Ok(0) => return LinkError::Eof,
+                    Ok(0) => return Err(LinkError::Eof),
                     Ok(count) => {
                         self.reporter.update(|link| link.bytes_in += count as u64);
                         self.session.received(&bytes[..count], self.now())
                     }
-                    Err(error) => return lost(error),
+                    Err(error) => return Err(lost(error)),
                 },
                 () = wake(timer) => self.session.tick(self.now()),
                 () = wake(retry) => self.retry().await,
+                (plane, stream) = self.lookout.found(idle) => match self.try_out(plane, stream).await {
+                    Some(greeted) => {
+                        let goodbye = self.session.bye(ByeReason::Shutdown, "", self.now());
+                        let _ = self.perform(goodbye).await;
+                        return Ok((plane, greeted));
+                    }
+                    None => Vec::new(),
+                },
                 _ = stop.wait_for(|stop| *stop) => self.session.bye(ByeReason::Shutdown, "", self.now()),
             };
+        }
+    }
+
+    /// Greets another control plane on a second connection. Nothing is lost: it says what this node has, this session is
+    /// idle and is not read meanwhile.
+    async fn try_out(&mut self, plane: Index, stream: Stream) -> Option<Box<Greeted>> {
+        if !self.session.is_idle() {
+            return None;
+        }
+        let mut beside = self.session.beside();
+        beside.holds(self.staging.partial());
+        match trial::greet(stream, beside, self.hello(), (self.epoch, self.term), self.started).await {
+            Ok(Verdict::Better(greeted)) => Some(greeted),
+            Ok(Verdict::NoBetter { mode }) => {
+                tracing::info!(mode, "another control plane was tried and is no better");
+                None
+            }
+            Err(error) => {
+                self.lookout.failed(plane, &error);
+                None
+            }
         }
     }
 
@@ -169,30 +222,31 @@ impl<'a> Link<'a> {
     }
 
     /// Does what the session wants done, and what comes of that, in order.
-    async fn perform(&mut self, actions: Vec<Action>, greeted: &mut bool) -> Result<(), LinkError> {
+    async fn perform(&mut self, actions: Vec<Action>) -> Result<(), LinkError> {
         let mut queue = VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::Send(bytes) => self.send(&bytes).await?,
                 Action::Welcomed(welcome) => {
-                    *greeted = true;
+                    self.lookout.welcomed(&welcome);
                     (self.epoch, self.term) = (welcome.epoch, welcome.term);
                     if matches!(welcome.mode, Mode::Same | Mode::Tail) {
                         self.staging.discard();
                     }
-                    let mode = welcome.mode.name();
+                    let (mode, heartbeat_s) = (welcome.mode.name(), self.session.heartbeat_s());
                     tracing::info!(
                         mode,
                         head = welcome.head,
                         incremental = welcome.incremental,
+                        heartbeat_s,
                         "control plane connected"
                     );
                     self.reporter.update(|link| {
                         (link.connected, link.mode, link.incremental) = (true, Some(mode), welcome.incremental);
-                        (link.head, link.last_error) = (welcome.head, None);
+                        (link.head, link.last_error, link.heartbeat_s) = (welcome.head, None, heartbeat_s);
                     });
                 }
-                Action::Head(pong) => self.reporter.update(|link| link.head = pong.head),
+                Action::Head(pong) => self.answered(pong),
                 Action::Stage(delta) => queue.extend(self.stage(delta).await),
                 Action::FullBegin { epoch, begin } => queue.extend(self.begin(epoch, begin).await),
                 Action::FullChunk { entities, bytes } => queue.extend(self.chunk(entities, bytes).await),
@@ -208,6 +262,16 @@ impl<'a> Link<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A PING was answered.
+    fn answered(&mut self, pong: Pong) {
+        if let Some(heartbeat_s) = self.lookout.survived(self.session.pinged_after()) {
+            self.session.adapt(heartbeat_s);
+        }
+        self.lookout.heard(pong.head, self.session.have().applied);
+        let heartbeat_s = pong.heartbeat_s.unwrap_or_else(|| self.session.heartbeat_s());
+        self.reporter.update(|link| (link.head, link.heartbeat_s) = (pong.head, heartbeat_s));
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
@@ -266,7 +330,10 @@ impl<'a> Link<'a> {
 
     async fn keep(&mut self, bytes: &[u8]) -> Vec<Action> {
         match self.staging.push(bytes).await {
-            Ok(()) => self.session.full_processed(bytes.len() as u64, self.now()),
+            Ok(()) => {
+                self.lookout.useful();
+                self.session.full_processed(bytes.len() as u64, self.now())
+            }
             Err(no_room) => {
                 let message = no_room.to_string();
                 let rejection = Rejection { code: NackCode::Resources, entity: None, path: String::new(), message };
@@ -312,6 +379,8 @@ impl<'a> Link<'a> {
     /// Tells the session what became of a staged version, which came by `mode`: durable first, so that one ack says both.
     fn applied(&mut self, version: u64, mode: Mode) -> Vec<Action> {
         let now = self.now();
+        self.lookout.useful();
+        self.lookout.heard(version, version);
         let durable = self.applier.durable(self.epoch);
         let trouble = self.applier.trouble().map(str::to_owned);
         self.reporter.update(|link| {
@@ -405,7 +474,7 @@ fn unknown_kind(unknown: wire::delta::UnknownKind) -> Rejection {
     }
 }
 
-fn lost(error: io::Error) -> LinkError {
+pub(super) fn lost(error: io::Error) -> LinkError {
     // In TLS 1.3 a refused client certificate shows itself only now, as an alert on the first read.
     match TlsFailure::from_io(&error) {
         TlsFailure::Io(_) => LinkError::Lost(error),

@@ -1,13 +1,27 @@
 //! What is known of the link to the control plane, for `/status/sync`, metrics and logs.
 
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
+
+/// A control plane of the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plane {
+    /// `host:port`
+    pub address: String,
+    /// It is left alone until then.
+    pub retry_at: Option<Instant>,
+    /// Why the last attempt at it failed, or the last session with it ended.
+    pub last_error: Option<String>,
+}
 
 /// The link as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// The control plane that is tried or connected.
     pub control_plane: Option<String>,
+    /// All that are set, the most wanted first.
+    pub planes: Vec<Plane>,
     /// Whether a session is up.
     pub connected: bool,
     /// How the last version came, `tail` or `full`; before one came, what hello agreed on: also `same` and `behind`.
@@ -24,16 +38,31 @@ pub struct Link {
     pub last_error: Option<String>,
     /// The last version that was refused, and why.
     pub last_nack: Option<(u64, String)>,
+    /// The heartbeat in force, in seconds; 0 for none.
+    pub heartbeat_s: u32,
+    /// Whether TLS of this connection, or of the last one, was resumed.
+    pub resumed: bool,
     /// Bytes received in frames since the start.
     pub bytes_in: u64,
     /// Bytes sent in frames since the start.
     pub bytes_out: u64,
+    /// What `bytes_in` and `bytes_out` were when this session, or the last one, began.
+    pub bytes_before: (u64, u64),
 }
 
 /// Where the sync task writes and everybody else reads.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     link: Arc<watch::Sender<Link>>,
+}
+
+impl Link {
+    /// Bytes in frames of this session, or of the last one: received, sent.
+    #[must_use]
+    pub fn session_bytes(&self) -> (u64, u64) {
+        let (before_in, before_out) = self.bytes_before;
+        (self.bytes_in.saturating_sub(before_in), self.bytes_out.saturating_sub(before_out))
+    }
 }
 
 impl Default for Reporter {

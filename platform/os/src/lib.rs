@@ -14,5 +14,6 @@ pub mod node_id;
 pub mod notify;
 pub mod process;
 pub mod signals;
+pub mod tcp;
 
 pub use exit::{Exit, ExitError};

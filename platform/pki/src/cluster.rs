@@ -169,6 +169,15 @@ impl ClusterClient {
         Ok(ClusterClient { config: Arc::new(config), mtls, server_name })
     }
 
+    /// The same, with sessions of its own to resume: in `shared` mode all control planes have one name, and a session
+    /// with one of them is of no use with another.
+    #[must_use]
+    pub fn apart(&self) -> ClusterClient {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(CLIENT_SESSIONS_MAX);
+        ClusterClient { config: Arc::new(config), ..self.clone() }
+    }
+
     /// For the TLS connector.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config

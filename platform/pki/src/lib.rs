@@ -35,7 +35,7 @@ pub use identity::ClusterIdentity;
 pub use material::{Material, PkiError};
 pub use proxy::{certified_key, proxy_server};
 pub use rustls::sign::CertifiedKey;
-pub use rustls::{ClientConfig, ServerConfig};
+pub use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 pub use rustls_pki_types::ServerName;
 pub use upstream::{UpstreamTls, upstream_client};
 

@@ -1,0 +1,87 @@
+//! What a link costs on which nothing happens: the bytes of one heartbeat, and of a reconnect that resumes TLS.
+
+use serde_json::json;
+use std::time::Duration;
+use tests::pair::{Pair, follower};
+use tests::relay::Relay;
+use tests::wait;
+
+/// The default heartbeat, in seconds.
+const DEFAULT_S: u64 = 300;
+/// What an idle link may cost in an hour, headers included.
+const HOUR_MAX: u64 = 6 * 1024;
+/// A TCP segment's headers on Ethernet's IPv4 with timestamps: 20 + 32. A heartbeat is three: PING, PONG with its
+/// acknowledgement, and the acknowledgement of that.
+const HEADERS: u64 = 3 * 52;
+
+/// Waits until bytes went both ways and then no more for a second.
+fn settled(link: &Relay, since: (u64, u64)) -> (u64, u64) {
+    let mut last = (since, std::time::Instant::now());
+    wait::until("a heartbeat", || {
+        let now = link.bytes();
+        if now != last.0 {
+            last = (now, std::time::Instant::now());
+        }
+        let both = now.0 > since.0 && now.1 > since.1;
+        (both && last.1.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    last.0
+}
+
+#[test]
+fn a_heartbeat_costs_so_little_that_an_idle_hour_is_under_six_kilobytes() {
+    let mut pair = Pair::start();
+    pair.route(&json!({ "name": "echo" }), &json!({ "name": "first", "paths": ["/first"] }));
+    pair.acknowledged();
+    let link = Relay::to(pair.cp.address("cluster"));
+    let mut dp = follower(&pair.lab, "quiet", &link).with_text("cluster_heartbeat", 5).start();
+    let head = pair.settle();
+    dp.serves_version(head);
+    assert_eq!(dp.sync_status()["heartbeat_s"], 5);
+    let first = settled(&link, link.bytes());
+    let costs: Vec<u64> = (0..3)
+        .scan(first, |before, _| {
+            let after = settled(&link, *before);
+            let cost = after.0 - before.0 + after.1 - before.1;
+            *before = after;
+            Some(cost)
+        })
+        .collect();
+    assert!(costs.iter().all(|cost| *cost == costs[0]), "all heartbeats cost the same: {costs:?}");
+    let hour = (costs[0] + HEADERS) * 3600 / DEFAULT_S;
+    println!("a heartbeat: {} bytes of TCP payload both ways; an idle hour at {DEFAULT_S} s: {hour} bytes", costs[0]);
+    assert!(hour <= HOUR_MAX, "{hour}");
+    let metrics = tests::http::get(dp.address("status"), "/metrics", &[]).expect("metrics").text();
+    assert!(metrics.contains("edge_sync_heartbeat_seconds 5"), "{metrics}");
+    // The other one has nothing set.
+    assert_eq!(pair.dp.sync_status()["heartbeat_s"], DEFAULT_S);
+}
+
+#[test]
+fn a_reconnect_resumes_tls_and_costs_fewer_bytes() {
+    let mut pair = Pair::start();
+    pair.route(&json!({ "name": "echo" }), &json!({ "name": "first", "paths": ["/first"] }));
+    pair.acknowledged();
+    // A new process knows no session, and has everything.
+    let setup = pair.dp.stop().0;
+    let before = pair.link.bytes();
+    pair.dp = setup.start();
+    let mut connected = |resumed: bool, before: (u64, u64)| {
+        wait::until("the session", || {
+            let status = pair.dp.sync_status();
+            (status["connected"] == true && status["tls_resumed"] == resumed).then_some(())
+        });
+        let after = settled(&pair.link, before);
+        let status = pair.dp.sync_status();
+        let of_frames =
+            status["session_bytes"]["in"].as_u64().unwrap() + status["session_bytes"]["out"].as_u64().unwrap();
+        (after.0 - before.0 + after.1 - before.1, of_frames)
+    };
+    let (full, full_frames) = connected(false, before);
+    let before = pair.link.bytes();
+    pair.link.cut();
+    let (again, again_frames) = connected(true, before);
+    println!("connect: {full} bytes of TCP payload both ways; reconnect: {again}; of them frames: {again_frames}");
+    assert_eq!(full_frames, again_frames, "the greeting is the same");
+    assert!(again + 500 < full, "{again} bytes to reconnect, {full} to connect");
+}
