@@ -157,7 +157,8 @@ pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
 }
 
 /// A record as the store gives it back; none for what a newer version of the program keeps beside it.
-fn record(key: Key, value: &[u8]) -> Option<Record> {
+#[must_use]
+pub fn record(key: Key, value: &[u8]) -> Option<Record> {
     if key.table != TABLE_ENTITIES {
         return None;
     }

@@ -2,11 +2,12 @@
 //!
 //! [`listener`] accepts, ends TLS and decides by certificate and protocol; [`session`] is the thin task around `wire`'s
 //! pure session; [`source`] is what all sessions send from: one published view, with each delta encoded once for
-//! everybody who needs it, and [`blobs`] holds full syncs, compressed once likewise. [`in_use`] knows what the
-//! configuration needs of nodes, and [`told`] says what they lack. Sessions read the changelog and write rows of the fleet;
-//! no write waits for a session. [`follow`] is the other end: how this control plane gets its configuration where another
-//! one is the writer.
+//! everybody who needs it, and [`blobs`] holds full syncs, compressed once likewise; [`bases`] are the bodies that patches
+//! are made against. [`in_use`] knows what the configuration needs of nodes, and [`told`] says what they lack. Sessions
+//! read the changelog and write rows of the fleet; no write waits for a session. [`follow`] is the other end: how this
+//! control plane gets its configuration where another one is the writer.
 
+mod bases;
 mod blobs;
 pub mod follow;
 mod in_use;

@@ -3,28 +3,34 @@
 //! A [`Published`] is one version with everything that sessions of one moment share: the step from each version that a
 //! node was found at. It is made when the first session looks after a commit, and lives as long as a session uses it.
 
+use super::bases::Bases;
 use super::blobs::Blobs;
 use super::in_use::Users;
 use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use wire::compat::InUse;
 use wire::cp::Source;
 use wire::delta::Builder;
 use wire::full::{Cursor, Wanted};
+use wire::patch::IdPrefix;
 use wire::{Encoded, Offer};
 
 /// How many different steps to one version are kept encoded. Connected nodes are at the same version nearly always;
 /// each one that comes back from an absence may need a step of its own.
 const STEPS_MAX: usize = 256;
 
+/// The fewest bytes of an id that a patch names its entity by. Fewer are hardly ever enough.
+const PREFIX_BYTES_MIN: usize = 2;
+
 /// The newest version for all sessions.
 pub struct Sources {
     changelog: Arc<dyn Changelog>,
     newest: Mutex<Newest>,
     blobs: Arc<Blobs>,
+    bases: Arc<Mutex<Bases>>,
 }
 
 struct Newest {
@@ -32,12 +38,16 @@ struct Newest {
     users: Users,
 }
 
+/// Encoded steps by where they start and whether they may hold patches; none where a step is over the limits.
+type Steps = HashMap<(u64, bool), Option<Arc<Encoded>>>;
+
 /// One version with what sessions share of it.
 pub struct Published {
     view: Arc<View>,
     in_use: InUse,
-    steps: Mutex<HashMap<u64, Option<Arc<Encoded>>>>,
+    steps: Mutex<Steps>,
     blobs: Arc<Blobs>,
+    bases: Arc<Mutex<Bases>>,
 }
 
 impl Sources {
@@ -48,8 +58,9 @@ impl Sources {
         let mut users = Users::default();
         users.update(&View::empty(0), &view);
         let blobs = Blobs::new();
-        let published = Arc::new(Published::new(view, &users, blobs.clone()));
-        Self { changelog, newest: Mutex::new(Newest { published, users }), blobs }
+        let bases = Arc::<Mutex<Bases>>::default();
+        let published = Arc::new(Published::new(view, &users, blobs.clone(), bases.clone()));
+        Self { changelog, newest: Mutex::new(Newest { published, users }), blobs, bases }
     }
 
     /// Changes whenever a full sync that sessions may be waiting for has been made.
@@ -73,16 +84,17 @@ impl Sources {
         if (published.epoch, published.version) != (view.epoch, view.version) {
             let before = published.clone();
             newest.users.update(&before, &view);
-            newest.published = Arc::new(Published::new(view, &newest.users, self.blobs.clone()));
+            self.bases.lock().unwrap_or_else(PoisonError::into_inner).update(&before, &view);
+            newest.published = Arc::new(Published::new(view, &newest.users, self.blobs.clone(), self.bases.clone()));
         }
         newest.published.clone()
     }
 }
 
 impl Published {
-    fn new(view: Arc<View>, users: &Users, blobs: Arc<Blobs>) -> Self {
+    fn new(view: Arc<View>, users: &Users, blobs: Arc<Blobs>, bases: Arc<Mutex<Bases>>) -> Self {
         let in_use = users.sum(&view);
-        Self { view, in_use, steps: Mutex::default(), blobs }
+        Self { view, in_use, steps: Mutex::default(), blobs, bases }
     }
 
     /// The view that is sent.
@@ -91,15 +103,42 @@ impl Published {
         &self.view
     }
 
-    fn encode(&self, from: u64) -> Option<Arc<Encoded>> {
+    fn encode(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.view.version, self.view.root(Audience::ALL));
+        let gone = if patches { self.gone_since(from) } else { BTreeSet::new() };
         for change in self.view.changes_since(from).ok()? {
             match change {
-                Change::Put(record) => builder.put(&record),
+                Change::Put(record) => match self.base(&record, from).filter(|_| patches) {
+                    Some(base) => builder.patch(&record, self.prefix(record.kind, record.id, &gone), &base),
+                    None => builder.put(&record),
+                },
                 Change::Delete { kind, id } => builder.delete(kind, id),
             };
         }
         builder.finish().map(Arc::new)
+    }
+
+    /// The body that nodes at that version have of an entity that has changed since.
+    fn base(&self, record: &Record, from: u64) -> Option<Arc<[u8]>> {
+        self.bases.lock().unwrap_or_else(PoisonError::into_inner).find(record.kind, record.id, from)
+    }
+
+    fn gone_since(&self, from: u64) -> BTreeSet<(Kind, Id)> {
+        let touched = self.view.since(from).into_iter().flatten();
+        touched.filter(|touched| touched.deleted).map(|touched| (touched.kind, touched.id)).collect()
+    }
+
+    /// What tells an entity from all others that there are, and from those that are gone, which nodes still have.
+    fn prefix(&self, kind: Kind, id: Id, gone: &BTreeSet<(Kind, Id)>) -> IdPrefix {
+        let tells = |prefix: &IdPrefix| {
+            let (low, high) = prefix.range();
+            self.view.catalog.only_within(kind, low, high).is_some()
+                && gone.range((kind, low)..=(kind, high)).next().is_none()
+        };
+        (PREFIX_BYTES_MIN..16)
+            .map(|length| IdPrefix::of(id, length))
+            .find(tells)
+            .unwrap_or_else(|| IdPrefix::of(id, 16))
     }
 }
 
@@ -128,14 +167,14 @@ impl Source for Published {
         &self.in_use
     }
 
-    fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(step) = steps.get(&from) {
+        if let Some(step) = steps.get(&(from, patches)) {
             return step.clone();
         }
-        let step = self.encode(from);
+        let step = self.encode(from, patches);
         if steps.len() < STEPS_MAX {
-            steps.insert(from, step.clone());
+            steps.insert((from, patches), step.clone());
         }
         step
     }

@@ -6,7 +6,7 @@
 
 use crate::snapshot::{Live, Loader, Rejection, Snapshot};
 use crate::state::{self, Meta, Source};
-use model::{Change, Id, Record};
+use model::{Change, Id, Kind, Record};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,6 +126,26 @@ impl Applier {
     #[must_use]
     pub fn needs_full(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.healed)
+    }
+
+    /// Whether bodies are kept at all.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// An entity with its body, as it is served; none if its body is not to be had.
+    pub async fn record(&self, kind: Kind, id: Id) -> Option<Record> {
+        let key = state::key(kind, id);
+        let value = match self.backlog.changes.get(&key) {
+            Some(value) => value.clone()?,
+            None => self.store.as_ref()?.get(key).await.ok()??,
+        };
+        let record = state::record(key, &value)?;
+        // What is stored may be older than what is served.
+        let snapshot = self.live.snapshot();
+        let served = snapshot.catalog().get(kind, id)?;
+        ((served.version, served.tag) == (record.version, record.tag)).then_some(record)
     }
 
     /// Applies a complete delta.

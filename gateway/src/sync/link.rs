@@ -7,11 +7,12 @@ use super::apply::{Applier, Full, Refused};
 use super::choice::Index;
 use super::dial::Stream;
 use super::lookout::Lookout;
+use super::patches::{self, Unready};
 use super::staging::Staging;
 use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
 use super::tunnel::TunnelError;
-use model::{Change, Kind, Record};
+use model::{Kind, Record};
 use pki::{PkiError, TlsFailure};
 use std::collections::VecDeque;
 use std::io;
@@ -286,9 +287,16 @@ impl<'a> Link<'a> {
 
     async fn stage(&mut self, delta: Delta) -> Vec<Action> {
         let Delta { to, root, ops, .. } = delta;
-        let changes: Result<Vec<Change>, _> = ops.into_iter().map(wire::Op::into_change).collect();
-        match changes {
-            Err(unknown) => self.reject(to, unknown_kind(unknown)),
+        match patches::changes(self.applier, ops).await {
+            Err(Unready::Unknown(unknown)) => self.reject(to, unknown_kind(unknown)),
+            Err(Unready::Missing(entities)) => {
+                tracing::info!(
+                    version = to,
+                    missing = entities.len(),
+                    "patches of what is not here; asking for all of it"
+                );
+                self.session.base_missing(&entities, self.now())
+            }
             Ok(changes) => match self.applier.delta(self.epoch, to, root, changes).await {
                 Ok(()) => self.applied(to, Mode::Tail),
                 Err(refused) => self.reject(to, rejection(&refused)),

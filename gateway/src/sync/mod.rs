@@ -3,9 +3,9 @@
 //!
 //! [`choice`] says which control plane and when; [`dial`] connects, through a proxy if there is one ([`tunnel`]); [`link`]
 //! is one connection from HELLO to the last frame, [`heartbeat`] how long it may be silent; [`lookout`] and [`trial`] look
-//! at other control planes meanwhile; [`apply`] turns deltas into snapshots, [`staging`] keeps what came of a full sync;
-//! [`task`] is the loop over connections, [`status`] what others may know of it. The protocol itself is the `wire` crate's;
-//! nothing here sees a request.
+//! at other control planes meanwhile; [`patches`] makes whole what travels in part, [`apply`] turns deltas into snapshots,
+//! [`staging`] keeps what came of a full sync; [`task`] is the loop over connections, [`status`] what others may know of
+//! it. The protocol itself is the `wire` crate's; nothing here sees a request.
 
 pub mod apply;
 pub mod choice;
@@ -13,6 +13,7 @@ pub mod dial;
 pub mod heartbeat;
 pub mod link;
 pub mod lookout;
+mod patches;
 pub mod staging;
 pub mod status;
 pub mod task;

@@ -46,6 +46,9 @@ pub async fn run(
     let heartbeat = Heartbeat::new(settings.heartbeat);
     identity.heartbeat_s = heartbeat.seconds();
     identity.features |= Hello::MOVED;
+    if applier.has_store() {
+        identity.features |= Hello::PATCHES;
+    }
     let chooser = Chooser::new(identity.node, &settings.control_planes);
     let dialer = Dialer::new(&settings.client, settings.control_planes.len(), settings.proxy);
     let session = Session::new(identity)?;

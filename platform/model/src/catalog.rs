@@ -249,6 +249,13 @@ impl<B: Body> Catalog<B> {
         EntryIter { inner: self.entries[kind.index()].iter_after(after.map(|id| id.0)) }
     }
 
+    /// The only entity of a kind whose id is from `low` to `high`, both included; none if there are none or several.
+    #[must_use]
+    pub fn only_within(&self, kind: Kind, low: Id, high: Id) -> Option<Id> {
+        let mut found = self.iter(kind, low.0.checked_sub(1).map(Id)).map(|(id, _)| id).take_while(|id| *id <= high);
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// How many entities of a kind there are.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {

@@ -35,6 +35,7 @@
 
 mod action;
 mod hold;
+mod patching;
 
 use crate::PROTO;
 use crate::compat::{self, SyncStatus, Verdict};
@@ -49,6 +50,7 @@ use crate::message::{
 };
 use bytes::Bytes;
 use model::Id;
+use patching::Patching;
 use std::sync::Arc;
 
 use hold::Hold;
@@ -68,7 +70,7 @@ enum State {
 
 enum Work {
     Idle,
-    Delta { to: u64, root: u64 },
+    Delta { to: u64, root: u64, patched: bool },
     Full(Box<Sender>),
 }
 
@@ -95,6 +97,7 @@ pub struct Session {
     /// The node's content is not what its version says.
     diverged: bool,
     wanted: Vec<(u8, Id)>,
+    patching: Patching,
     report: Report,
     /// Whether the report has changed since it was last given out.
     dirty: bool,
@@ -135,6 +138,7 @@ impl Session {
             confirmed: 0,
             diverged: false,
             wanted: Vec::new(),
+            patching: Patching::default(),
             report,
             dirty: false,
         }
@@ -324,6 +328,7 @@ impl Session {
         (self.report.epoch, self.report.applied, self.report.durable) = (have.epoch, have.applied, have.durable);
         self.root = have.root;
         self.report.incremental = self.config.incremental && hello.incremental;
+        self.patching.taken = hello.has(Hello::PATCHES);
         let spoken = (hello.proto_min..=hello.proto_max).contains(&PROTO);
         let node = Arc::new(hello);
         self.node = Some(Arc::clone(&node));
@@ -339,7 +344,7 @@ impl Session {
     fn ack(&mut self, ack: Ack) -> Result<(), ProtocolError> {
         let applied = ack.applied;
         let done = match &self.work {
-            Work::Delta { to, root } => (*to == applied).then_some(*root),
+            Work::Delta { to, root, .. } => (*to == applied).then_some(*root),
             Work::Full(sender) if sender.ended() => {
                 let begin = sender.begin();
                 (begin.version == applied).then_some(begin.root)
@@ -350,6 +355,7 @@ impl Session {
             self.work = Work::Idle;
             self.root = root;
             (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
+            self.patching.applied();
             (self.report.epoch, self.report.applied) = (self.epoch, applied);
             (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
         } else if applied != self.report.applied {
@@ -360,16 +366,20 @@ impl Session {
     }
 
     fn nack(&mut self, nack: Nack) -> Result<(), ProtocolError> {
-        let (version, full, confirmed) = match &self.work {
+        let (version, full, patched, confirmed) = match &self.work {
             Work::Idle => return Err(ProtocolError::NackUnsent { version: nack.version }),
-            Work::Delta { to, .. } => (*to, false, 0),
-            Work::Full(sender) => (sender.begin().version, true, sender.begin().confirmed),
+            Work::Delta { to, patched, .. } => (*to, false, *patched, 0),
+            Work::Full(sender) => (sender.begin().version, true, false, sender.begin().confirmed),
         };
         if nack.version != version {
             return Err(ProtocolError::NackUnsent { version: nack.version });
         }
         self.work = Work::Idle;
         self.report.in_flight = None;
+        if nack.code == NackCode::Base && patched {
+            self.patching.missed(!self.wanted.is_empty());
+            return Ok(());
+        }
         let hold = Hold::of(&nack, self.epoch);
         self.report.held = hold.as_ref().map(|hold| hold.held);
         let is_held = hold.is_some();
@@ -471,7 +481,7 @@ impl Session {
         let step = if from == head {
             Arc::new(Builder::new(head, head, source.root()).finish()?)
         } else {
-            source.delta(from)?
+            source.delta(from, self.patching.is_on())?
         };
         if self.wanted.is_empty() {
             return Some(step);
@@ -484,7 +494,7 @@ impl Session {
     }
 
     fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {
-        self.work = Work::Delta { to: step.to(), root: step.root() };
+        self.work = Work::Delta { to: step.to(), root: step.root(), patched: step.patches() > 0 };
         self.in_flight(step.to());
         self.send_bytes(step.frames(), out);
     }

@@ -2,19 +2,23 @@
 //! once for all nodes that are at the same version; the assembler takes it apart while its frames arrive.
 //!
 //! Payload over all frames: `varint from | varint to-from | u64 root after | op…`, and an op is
-//! `0 | u8 kind | id | varint to-version | u64 tag | u8 codec | varint length | body` or `1 | u8 kind | id`.
+//! `0 | u8 kind | id | varint to-version | u64 tag | u8 codec | varint length | body` or `1 | u8 kind | id` or
+//! `2 | u8 kind | u8 length | start of id | varint to-version | u64 tag | varint length | hunks`.
 
 use crate::error::ProtocolError;
 use crate::frame;
-use crate::limits::{BODY_BYTES_MAX, DELTA_BYTES_MAX, DELTA_OPS_MAX};
+use crate::limits::{BODY_BYTES_MAX, DELTA_BYTES_MAX, DELTA_OPS_MAX, DELTA_PATCHES_MAX};
 use crate::message::{CODEC_RAW, Type};
+use crate::patch::{self, IdPrefix, Patch};
 use crate::read::{Reader, Short, push_varint};
 use bytes::Bytes;
 use model::{Change, Id, Kind, Record};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 const PUT: u8 = 0;
 const DELETE: u8 = 1;
+pub(crate) const PATCH: u8 = 2;
 
 /// An entity as it travelled; its kind may be one that this build does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,17 @@ pub struct UnknownKind {
     pub kind: u8,
     /// The entity.
     pub id: Id,
+}
+
+/// An operation is no change of the model by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoChange {
+    /// It is about a kind that this build does not know.
+    #[error(transparent)]
+    UnknownKind(#[from] UnknownKind),
+    /// It says only how what was there is to differ.
+    #[error("a patch of kind {}", .0.kind)]
+    Patch(Patch),
 }
 
 impl Entity {
@@ -75,26 +90,30 @@ pub enum Op {
         /// Its id.
         id: Id,
     },
+    /// The entity, which is there, is to be changed so.
+    Patch(Patch),
 }
 
 impl Op {
     /// As a change of the model.
     ///
     /// # Errors
-    /// The kind is not known to this build.
-    pub fn into_change(self) -> Result<Change, UnknownKind> {
+    /// The kind is not known to this build, or it is a patch.
+    pub fn into_change(self) -> Result<Change, NoChange> {
         match self {
-            Self::Put(entity) => entity.into_record().map(Change::Put),
+            Self::Put(entity) => Ok(Change::Put(entity.into_record()?)),
             Self::Delete { kind, id } => Ok(Change::Delete { kind: known(kind, id)?, id }),
+            Self::Patch(patch) => Err(NoChange::Patch(patch)),
         }
     }
 
-    /// The kind's code and the id it is about.
+    /// The kind's code and the id it is about; of a patch only the start of the id is known.
     #[must_use]
-    pub fn key(&self) -> (u8, Id) {
+    pub fn key(&self) -> Option<(u8, Id)> {
         match self {
-            Self::Put(entity) => (entity.kind, entity.id),
-            Self::Delete { kind, id } => (*kind, *id),
+            Self::Put(entity) => Some((entity.kind, entity.id)),
+            Self::Delete { kind, id } => Some((*kind, *id)),
+            Self::Patch(_) => None,
         }
     }
 }
@@ -112,12 +131,22 @@ pub struct Delta {
     pub ops: Vec<Op>,
 }
 
+impl Delta {
+    /// How many of its operations are patches.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.ops.iter().filter(|op| matches!(op, Op::Patch(_))).count()
+    }
+}
+
 /// A step as frames, ready for any number of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     from: u64,
     to: u64,
     root: u64,
+    /// What its patches are of, in their order.
+    patched: Arc<[(u8, Id)]>,
     payload: Bytes,
     frames: Bytes,
 }
@@ -141,21 +170,38 @@ impl Encoded {
         self.root
     }
 
+    /// How many of its operations are patches.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.patched.len()
+    }
+
     /// The bytes to send. Cloning them costs a reference count.
     #[must_use]
     pub fn frames(&self) -> Bytes {
         self.frames.clone()
     }
 
-    /// The same step with more entities in it, each unless it is there already; `None` when that is over the limits.
+    /// The same step with more entities in it, each unless it is there already, and instead of its patch; `None` when that
+    /// is over the limits.
     pub(crate) fn with(&self, extra: impl Iterator<Item = Op>) -> Option<Self> {
         let mut assembler = Assembler::default();
         let delta = assembler.push(&self.payload, false).ok()??;
+        let extra: Vec<((u8, Id), Op)> = extra.filter_map(|op| Some((op.key()?, op))).collect();
+        let whole: HashSet<(u8, Id)> = extra.iter().map(|(key, _)| *key).collect();
         let mut builder = Builder::new(self.from, self.to, self.root);
-        let mut keys = std::collections::HashSet::new();
-        for op in delta.ops.iter().cloned().chain(extra) {
-            if keys.insert(op.key()) {
-                builder.op(&op);
+        let mut patched = self.patched.iter().copied();
+        let mut said = HashSet::new();
+        for op in &delta.ops {
+            let key = op.key().or_else(|| patched.next())?;
+            if !matches!(op, Op::Patch(_)) || !whole.contains(&key) {
+                said.insert(key);
+                builder.add(op, key.1);
+            }
+        }
+        for (key, op) in &extra {
+            if said.insert(*key) {
+                builder.add(op, key.1);
             }
         }
         builder.finish()
@@ -169,6 +215,7 @@ pub struct Builder {
     to: u64,
     root: u64,
     ops: usize,
+    patched: Vec<(u8, Id)>,
     payload: Vec<u8>,
     over: bool,
 }
@@ -181,7 +228,7 @@ impl Builder {
         push_varint(from, &mut payload);
         push_varint(to.saturating_sub(from), &mut payload);
         payload.extend_from_slice(&root.to_le_bytes());
-        Self { from, to, root, ops: 0, payload, over: to < from }
+        Self { from, to, root, ops: 0, patched: Vec::new(), payload, over: to < from }
     }
 
     /// The entity as it is at the step's end.
@@ -189,23 +236,64 @@ impl Builder {
         self.put_entity(record.kind.code(), record.id, record.version, record.tag, &record.body)
     }
 
-    /// The entity is gone at the step's end.
-    pub fn delete(&mut self, kind: Kind, id: Id) -> &mut Self {
-        self.op(&Op::Delete { kind: kind.code(), id })
+    /// The entity as it is at the step's end, for a node that has it with the body `base` at the step's start. `prefix`
+    /// tells it from all others of its kind that the node has then. As a patch, where that is shorter and can be
+    /// checked by the tag; else as [`Builder::put`].
+    pub fn patch(&mut self, record: &Record, prefix: IdPrefix, base: &[u8]) -> &mut Self {
+        let Record { kind, id, version, tag, body } = record;
+        let below = (body.len() + 16 - prefix.bytes().len()).min(BODY_BYTES_MAX);
+        let is_checked = Record::tag_of(*kind, *id, body) == *tag;
+        match patch::make(base, body, below).filter(|_| is_checked && self.patched.len() < DELTA_PATCHES_MAX) {
+            Some(hunks) => {
+                let patch = Patch { kind: kind.code(), prefix, version: *version, tag: *tag, hunks: hunks.into() };
+                self.add(&Op::Patch(patch), *id)
+            }
+            None => self.put(record),
+        }
     }
 
-    /// An operation of any kind.
+    /// The entity is gone at the step's end.
+    pub fn delete(&mut self, kind: Kind, id: Id) -> &mut Self {
+        self.add(&Op::Delete { kind: kind.code(), id }, id)
+    }
+
+    /// An operation as it was read.
     pub fn op(&mut self, op: &Op) -> &mut Self {
         match op {
+            Op::Put(Entity { id, .. }) | Op::Delete { id, .. } => self.add(op, *id),
+            Op::Patch(patch) => self.add(op, patch.prefix.range().0),
+        }
+    }
+
+    /// An operation of any kind, about this entity.
+    fn add(&mut self, op: &Op, id: Id) -> &mut Self {
+        match op {
             Op::Put(e) => self.put_entity(e.kind, e.id, e.version, e.tag, &e.body),
-            Op::Delete { kind, id } => {
+            Op::Delete { kind, .. } => {
                 if self.room(18) {
                     self.payload.extend_from_slice(&[DELETE, *kind]);
                     self.payload.extend_from_slice(&id.to_bytes());
                 }
                 self
             }
+            Op::Patch(patch) => self.put_patch(patch, id),
         }
+    }
+
+    fn put_patch(&mut self, patch: &Patch, id: Id) -> &mut Self {
+        let Patch { kind, prefix, version, tag, hunks } = patch;
+        self.patched.push((*kind, id));
+        self.over |= *version > self.to || self.patched.len() > DELTA_PATCHES_MAX;
+        if self.room(hunks.len() + PUT_BYTES_MAX) {
+            let out = &mut self.payload;
+            out.extend_from_slice(&[PATCH, *kind, prefix.bytes().len() as u8]);
+            out.extend_from_slice(prefix.bytes());
+            push_varint(self.to.saturating_sub(*version), out);
+            out.extend_from_slice(&tag.to_le_bytes());
+            push_varint(hunks.len() as u64, out);
+            out.extend_from_slice(hunks);
+        }
+        self
     }
 
     fn put_entity(&mut self, kind: u8, id: Id, version: u64, tag: u64, body: &[u8]) -> &mut Self {
@@ -236,6 +324,7 @@ impl Builder {
             from: self.from,
             to: self.to,
             root: self.root,
+            patched: self.patched.into(),
             payload: self.payload.into(),
             frames: frames.into(),
         })
@@ -297,6 +386,7 @@ pub(crate) fn read_entity(base: u64, reader: &mut Reader<'_>, message: Type) -> 
 pub struct Assembler {
     rest: Vec<u8>,
     bytes: usize,
+    patches: usize,
     delta: Option<Delta>,
 }
 
@@ -349,6 +439,10 @@ impl Assembler {
             }
             Some(delta) => {
                 let op = read_op(delta.to, reader)?;
+                self.patches += usize::from(matches!(op, Op::Patch(_)));
+                if self.patches > DELTA_PATCHES_MAX {
+                    return Err(Stop::Error(ProtocolError::DeltaTooManyPatches));
+                }
                 delta.ops.push(op);
             }
         }
@@ -370,6 +464,25 @@ fn read_op(to: u64, reader: &mut Reader<'_>) -> Result<Op, Stop> {
     match reader.byte().map_err(short)? {
         PUT => read_entity(to, reader, Type::Delta).map(Op::Put),
         DELETE => Ok(Op::Delete { kind: reader.byte().map_err(short)?, id: reader.id().map_err(short)? }),
+        PATCH => read_patch(to, reader).map(Op::Patch),
         code => Err(Stop::Error(ProtocolError::OpUnknown { code })),
     }
+}
+
+/// Takes what `put_patch` wrote, after its first byte.
+fn read_patch(to: u64, reader: &mut Reader<'_>) -> Result<Patch, Stop> {
+    let short = |short| Stop::from_short(&short, Type::Delta);
+    let kind = reader.byte().map_err(short)?;
+    let prefix = IdPrefix::read(reader).map_err(short)?;
+    let age = reader.varint().map_err(short)?;
+    let tag = reader.fixed().map_err(short)?;
+    let length = reader.varint().map_err(short)?;
+    let version = to.checked_sub(age).ok_or(Stop::Error(ProtocolError::VersionRange { message: Type::Delta }))?;
+    let within = usize::try_from(length).ok().filter(|length| *length <= BODY_BYTES_MAX);
+    let length = within.ok_or(Stop::Error(ProtocolError::BodyTooLong { length }))?;
+    let hunks = reader.bytes(length).map_err(short)?;
+    if !patch::is_well_formed(hunks) {
+        return Err(Stop::Error(ProtocolError::Malformed { message: Type::Delta }));
+    }
+    Ok(Patch { kind, prefix, version, tag, hunks: hunks.into() })
 }

@@ -20,6 +20,7 @@
 //!             Ok(durable) => { if durable { queue.extend(session.durable(delta.to, now())) }
 //!                              queue.extend(session.applied(delta.to, now())) }
 //!             Err(why)    => queue.extend(session.rejected(why, now())),
+//!             or, if the base of a patch is not there, queue.extend(session.base_missing(whose, now())),
 //!         },
 //!         FullBegin { epoch, begin }       => if too much would go { queue.extend(session.held(shrink, now())) }
 //!                                             else if begin.is_blob() { queue.extend(session.full_open(bytes held of it, now())) }
@@ -47,7 +48,7 @@
 mod action;
 
 use crate::PROTO;
-use crate::delta::{Assembler, Delta};
+use crate::delta::{Assembler, Delta, PATCH};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::{BlobError, Piece, Receiver};
@@ -341,6 +342,19 @@ impl Session {
         out
     }
 
+    /// Patches of the staged step have a base that is not here, or another one here: gives the step back and asks for these
+    /// entities whole; for all of the step, if they cannot be named.
+    pub fn base_missing(&mut self, entities: &[(u8, Id)], now: u64) -> Vec<Action> {
+        if !self.is_staged() {
+            return Vec::new();
+        }
+        let mut out = self.want(entities, now);
+        let entity = entities.first().copied();
+        let (path, message) = (String::new(), String::new());
+        out.extend(self.rejected(Rejection { code: NackCode::Base, entity, path, message }, now));
+        out
+    }
+
     /// The caller is done with so many bytes of [`Action::FullChunk`].
     pub fn full_processed(&mut self, bytes: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
@@ -541,6 +555,9 @@ impl Session {
             return Ok(());
         };
         let Delta { from, to, root, .. } = delta;
+        if delta.patches() > 0 && self.identity.features & Hello::PATCHES == 0 {
+            return Err(ProtocolError::OpUnknown { code: PATCH });
+        }
         if from != self.have.applied {
             return Err(ProtocolError::BaseMismatch { from, at: self.have.applied });
         }

@@ -94,6 +94,9 @@ pub enum ProtocolError {
     /// More than [`crate::limits::DELTA_OPS_MAX`] operations.
     #[error("delta is over its limit of operations")]
     DeltaTooManyOps,
+    /// More than [`crate::limits::DELTA_PATCHES_MAX`] patches.
+    #[error("delta is over its limit of patches")]
+    DeltaTooManyPatches,
     /// A version or offset overflows 64 bits, or an entity is newer than its delta.
     #[error("version out of range in {message:?}")]
     VersionRange {

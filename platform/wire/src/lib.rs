@@ -3,9 +3,9 @@
 //! come out. `PROTOCOL.md` beside this crate is the normative text; someone else could write the other end from it.
 //!
 //! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
-//! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`compat`] decides which nodes get
-//! anything at all, [`shrink`] what a node does not take unasked, [`dp`] and [`cp`] are the two ends, [`backoff`] is how
-//! long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
+//! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`patch`] is how little of a changed body
+//! does, [`compat`] decides which nodes get anything at all, [`shrink`] what a node does not take unasked, [`dp`] and [`cp`]
+//! are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
 
 pub mod backoff;
@@ -19,6 +19,7 @@ pub mod full;
 mod greeting;
 pub mod limits;
 pub mod message;
+pub mod patch;
 mod read;
 pub mod shrink;
 
@@ -26,6 +27,7 @@ pub use delta::{Delta, Encoded, Entity, Op};
 pub use error::ProtocolError;
 pub use full::{Blob, Cursor, Offer};
 pub use message::{Bye, ByeReason, Hello, KindVersion, Nack, NackCode, Partial, PluginVersion, Welcome};
+pub use patch::Patch;
 
 /// The ALPN name of this protocol on the cluster port.
 pub const ALPN: &[u8] = b"edge-sync/1";

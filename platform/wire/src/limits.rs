@@ -16,6 +16,9 @@ pub const DELTA_BYTES_MAX: usize = 1024 * 1024;
 /// The most operations in one DELTA. A control plane with more to say sends a full sync.
 pub const DELTA_OPS_MAX: usize = 16 * 1024;
 
+/// The most patches in one DELTA: a node can ask for as many entities whole. What is over that is sent whole at once.
+pub const DELTA_PATCHES_MAX: usize = WANTED_MAX;
+
 /// The most bytes of one entity's body, as sent.
 pub const BODY_BYTES_MAX: usize = model::record::BODY_BYTES_MAX;
 
@@ -69,6 +72,12 @@ pub const WANT_MAX: usize = 256;
 
 /// The most entities wanted and not sent yet in one session. Beyond it a control plane sends a full sync.
 pub const WANTED_MAX: usize = 1024;
+
+/// How often a step is sent with patches. One that came back so often for want of a base goes without.
+pub const PATCH_TRIES_MAX: u32 = 2;
+
+/// How many steps may come back for want of a base, until a session goes on without patches.
+pub const PATCH_MISSES_MAX: u32 = 8;
 
 /// How long a control plane waits for HELLO, and a data plane for WELCOME, in milliseconds.
 pub const GREETING_MS_MAX: u64 = 30_000;

@@ -134,6 +134,8 @@ open_byte! {
         Internal = 9,
         /// It would take more away from the node than goes without a confirmation; see [`crate::shrink`].
         Shrink = 10,
+        /// No fault: the base of a patch is not there; the step is to come again without.
+        Base = 11,
     }
 }
 

@@ -5,6 +5,7 @@ use model::{Id, Kind, Record};
 use wire::delta::{Assembler, Builder, Op};
 use wire::frame::Decoder;
 use wire::message::*;
+use wire::patch::IdPrefix;
 use wire::shrink::Shrink;
 use wire::*;
 
@@ -231,6 +232,50 @@ fn delta_is_as_documented() {
     let delta = Assembler::default().push(&frame.payload, frame.more).unwrap().unwrap();
     assert_eq!((delta.from, delta.to, delta.root), (298, 300, 0xbb));
     assert_eq!(delta.ops, [Op::Put(Entity::from(&record)), Op::Delete { kind: Kind::Service.code(), id: NODE },]);
+}
+
+#[test]
+fn a_patch_is_as_documented() {
+    let (old, new) = (b"a body of some length, before", b"a body of some length, after.");
+    let tag = Record::tag_of(Kind::Route, NODE, new);
+    let record = Record { kind: Kind::Route, id: NODE, version: 299, tag, body: new.as_slice().into() };
+    let mut builder = Builder::new(298, 300, 0xbb);
+    builder.patch(&record, IdPrefix::of(NODE, 3), old);
+    let encoded = builder.finish().unwrap();
+    assert_eq!(encoded.patches(), 1);
+    let bytes = unhex(
+        "24 03 aa02 02 bb00000000000000 \
+         02 02 03 001122 01 f11449bff9c5ba98 08 17 0c 6166746572 2e",
+    );
+    assert_eq!(hex(&encoded.frames()), hex(&bytes));
+    let frame = Decoder::new().next(&mut bytes.as_slice()).unwrap().unwrap();
+    let delta = Assembler::default().push(&frame.payload, frame.more).unwrap().unwrap();
+    let [Op::Patch(patch)] = &delta.ops[..] else { panic!("{:?}", delta.ops) };
+    assert!(patch.prefix.is_of(NODE));
+    assert_eq!(patch.apply(NODE, old), Ok(Entity::from(&record)));
+}
+
+#[test]
+fn what_no_patch_makes_shorter_or_no_tag_can_check_travels_whole() {
+    let record = |tag| Record {
+        kind: Kind::Route,
+        id: NODE,
+        version: 300,
+        tag,
+        body: b"entirely new, and long".as_slice().into(),
+    };
+    let good = record(Record::tag_of(Kind::Route, NODE, b"entirely new, and long"));
+    let op = |record: &Record, base: &[u8]| {
+        let mut builder = Builder::new(298, 300, 0xbb);
+        builder.patch(record, IdPrefix::of(NODE, 16), base);
+        let frames = builder.finish().unwrap().frames();
+        let frame = Decoder::new().next(&mut frames.as_ref()).unwrap().unwrap();
+        Assembler::default().push(&frame.payload, false).unwrap().unwrap().ops.remove(0)
+    };
+    assert!(matches!(op(&good, b"entirely new, and lang"), Op::Patch(_)));
+    assert_eq!(op(&good, b""), Op::Put(Entity::from(&good)));
+    let other_tag = record(7);
+    assert_eq!(op(&other_tag, b"entirely new, and lang"), Op::Put(Entity::from(&other_tag)));
 }
 
 #[test]

@@ -4,10 +4,12 @@
 mod lab;
 
 use lab::{Rng, hello_bytes, source, tail_stream};
-use model::Id;
+use model::{Id, Kind};
 use std::sync::Arc;
+use wire::delta::{Assembler, Builder, Op};
 use wire::limits::{BODY_BYTES_MAX, DELTA_BYTES_MAX, PAYLOAD_BYTES_MAX};
-use wire::message::{FullBegin, Have, Message, Mode, Type, Welcome};
+use wire::message::{FullBegin, Have, Hello, Message, Mode, Type, Welcome};
+use wire::patch::{BaseDiffers, IdPrefix};
 use wire::{ProtocolError, cp, dp, frame};
 
 fn data_plane() -> dp::Session {
@@ -182,6 +184,76 @@ fn each_way_to_break_a_delta_has_its_own_error() {
     let two = dp_error(&[(Type::Delta, &delta(1, 1, &[])), (Type::Delta, &delta(2, 1, &[]))]);
     let state = "while a version is unapplied";
     assert_eq!(two, Some(ProtocolError::Unexpected { message: Type::Delta, state }));
+}
+
+#[test]
+fn each_way_to_break_a_patch_has_its_own_error() {
+    let taking = |ops: &[u8], features: u64| {
+        let identity = dp::Identity { features, ..dp::Identity::new(Id(1), "h".into(), "0.1.0".into()) };
+        let mut session = dp::Session::new(identity).unwrap();
+        session.connected(Have { epoch: lab::EPOCH, applied: 1, durable: 1, root: 0, count: 0 }, 0, 0);
+        let mut bytes = welcome(Mode::Tail);
+        frame::encode(Type::Delta, &delta(1, 1, ops), &mut bytes);
+        session.received(&bytes, 0).into_iter().find_map(|action| match action {
+            dp::Action::Close(dp::Closed::Protocol(error)) => Some(error),
+            _ => None,
+        })
+    };
+    let one = |ops: &[u8]| taking(ops, Hello::PATCHES);
+    let malformed = Some(ProtocolError::Malformed { message: Type::Delta });
+    let tagged = |start: &[u8], rest: &[u8]| [start, &[0; 8], rest].concat();
+    let good = tagged(&[2, 2, 1, 7, 0], &[3, 0, 2, b'x']);
+    assert_eq!(one(&good), None);
+    assert_eq!(taking(&good, 0), Some(ProtocolError::OpUnknown { code: 2 }));
+    // An id of no bytes, of more than there are; an age beyond the step.
+    assert_eq!(one(&tagged(&[2, 2, 0, 0], &[3, 0, 2, b'x'])), malformed);
+    assert_eq!(one(&tagged(&[2, 2, 17, 0], &[3, 0, 2, b'x'])), malformed);
+    let newer = Some(ProtocolError::VersionRange { message: Type::Delta });
+    assert_eq!(one(&tagged(&[2, 2, 1, 7, 3], &[3, 0, 2, b'x'])), newer);
+    // Hunks that are cut off, do nothing, or are longer than any body.
+    assert_eq!(one(&tagged(&[2, 2, 1, 7, 0], &[3, 0, 4, b'x'])), malformed);
+    assert_eq!(one(&tagged(&[2, 2, 1, 7, 0], &[2, 5, 0])), malformed);
+    assert_eq!(one(&tagged(&[2, 2, 1, 7, 0], &[4, 0, 2, b'x'])), malformed);
+    let length = BODY_BYTES_MAX as u64 + 1;
+    assert_eq!(one(&tagged(&[2, 2, 1, 7, 0], &[0x81, 0x80, 0x10])), Some(ProtocolError::BodyTooLong { length }));
+    let many = good.repeat(wire::limits::DELTA_PATCHES_MAX + 1);
+    assert_eq!(one(&many), Some(ProtocolError::DeltaTooManyPatches));
+    assert_eq!(one(&many[good.len()..]), None);
+}
+
+#[test]
+fn a_damaged_patch_is_refused_or_leads_to_what_was_meant_or_is_noticed() {
+    let (mut refused, mut noticed, mut meant) = (0, 0, 0);
+    for seed in 0..20_000 {
+        let mut rng = Rng::new(seed);
+        let old: Vec<u8> = (0..40 + rng.below(200)).map(|_| rng.below(256) as u8).collect();
+        let mut new = old.clone();
+        for _ in 0..=rng.below(3) {
+            let at = rng.below(new.len() as u64) as usize;
+            new[at] ^= 1 + rng.below(255) as u8;
+        }
+        let mut builder = Builder::new(1, 2, 0);
+        builder.patch(&lab::record(Kind::Route, Id(7), 2, &new), IdPrefix::of(Id(7), 16), &old);
+        let mut payload = builder.finish().unwrap().frames()[2..].to_vec();
+        let at = 10 + rng.below(payload.len() as u64 - 10) as usize;
+        payload[at] ^= 1 << rng.below(8);
+        match Assembler::default().push(&payload, false) {
+            Err(_) => refused += 1,
+            Ok(delta) => match delta.unwrap().ops.first() {
+                Some(Op::Patch(patch)) => match patch.apply(Id(7), &old) {
+                    Err(BaseDiffers) => noticed += 1,
+                    Ok(entity) => {
+                        // What says which entity it is, or how old, is the root's and the frame's business.
+                        assert_eq!(*entity.body, *new);
+                        meant += 1;
+                    }
+                },
+                _ => refused += 1,
+            },
+        }
+    }
+    println!("{refused} refused, {noticed} noticed by the tag, {meant} as meant");
+    assert!(refused > 1_000 && noticed > 1_000 && meant > 1_000);
 }
 
 #[test]

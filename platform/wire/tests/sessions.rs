@@ -290,7 +290,7 @@ fn a_thousand_nodes_share_one_encoding() {
         fn in_use(&self) -> &wire::compat::InUse {
             self.0.in_use()
         }
-        fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+        fn delta(&self, from: u64, _patches: bool) -> Option<Arc<Encoded>> {
             assert_eq!(from, self.1.from());
             Some(Arc::clone(&self.1))
         }
@@ -302,7 +302,7 @@ fn a_thousand_nodes_share_one_encoding() {
         }
     }
     let db = db(6);
-    let shared = Shared(db.clone(), db.delta(5).unwrap());
+    let shared = Shared(db.clone(), db.delta(5, false).unwrap());
     let hello = Pair::at(db.clone(), 5).up[0].clone();
     let config = Arc::new(cp::Config::new(Id(2), "0.1.0".into()));
     for _ in 0..1_000 {
@@ -534,7 +534,7 @@ fn wanted_entities_ride_with_the_step_that_is_due() {
     pair.apply(6);
     let delta = &pair.staged[1];
     assert_eq!((delta.from, delta.to), (6, 7));
-    assert_eq!(delta.ops.iter().map(|op| op.key().1).collect::<Vec<_>>(), [Id(2), Id(3)]);
+    assert_eq!(delta.ops.iter().map(|op| op.key().unwrap().1).collect::<Vec<_>>(), [Id(2), Id(3)]);
 }
 
 #[test]

@@ -8,16 +8,17 @@
 mod lab;
 
 use lab::{Db, Key, Rng, State, root_of};
-use model::{Change, Id, Kind};
+use model::{Change, Id, Kind, Record};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use wire::compat::SyncStatus;
 use wire::cp::Source;
-use wire::delta::{Entity, Op};
+use wire::delta::{Entity, NoChange, Op, UnknownKind};
 use wire::full::{Unpack, blob};
-use wire::message::{CODEC_RAW, FullBegin, Have, KindVersion, Mode, NackCode, Partial};
+use wire::message::{CODEC_RAW, FullBegin, Have, Hello, KindVersion, Mode, NackCode, Partial};
+use wire::patch::BaseDiffers;
 use wire::shrink::Limit;
-use wire::{PluginVersion, cp, dp};
+use wire::{Delta, Patch, PluginVersion, cp, dp};
 
 const SEEDS: u64 = 2_000;
 const STEPS: u64 = 400;
@@ -41,10 +42,20 @@ impl Held {
     }
 
     fn apply(&mut self, op: Op) {
-        match op.into_change().expect("kinds of the lab are known") {
+        match op.into_change().expect("kinds of the lab are known, and bases were looked for") {
             Change::Put(record) => drop(self.state.insert((record.kind, record.id), record)),
             Change::Delete { kind, id } => drop(self.state.remove(&(kind, id))),
         }
+    }
+
+    /// The only entity that a patch can mean.
+    fn base(&self, patch: &Patch) -> &Record {
+        let kind = Kind::from_code(patch.kind).expect("kinds of the lab are known");
+        let (low, high) = patch.prefix.range();
+        let mut found = self.state.range((kind, low)..=(kind, high)).map(|(_, record)| record);
+        let base = found.next().expect("a patch is of what there is");
+        assert!(found.next().is_none(), "{patch:?} is of several");
+        base
     }
 }
 
@@ -106,6 +117,8 @@ struct Counts {
     cuts: u64,
     wants: u64,
     holds: u64,
+    patches: u64,
+    bases_missed: u64,
 }
 
 fn identity(n: u64, incremental: bool) -> dp::Identity {
@@ -114,9 +127,10 @@ fn identity(n: u64, incremental: bool) -> dp::Identity {
     identity.plugins = vec![PluginVersion { name: "jwt".into(), version: None }];
     identity.incremental = incremental;
     identity.full_window = 4096;
+    identity.features |= Hello::PATCHES;
     if n == 0 {
-        // One of them is of the first release, which knew no blobs.
-        identity.codecs = vec![CODEC_RAW];
+        // One of them is of the first release, which knew no blobs and no patches.
+        (identity.codecs, identity.features) = (vec![CODEC_RAW], 0);
     }
     identity
 }
@@ -179,8 +193,10 @@ impl World {
     fn commit(&mut self) {
         let changes = (0..=self.rng.below(4)).map(|_| {
             let kind = KINDS[self.rng.below(KINDS.len() as u64) as usize];
-            let key: Key = (kind, Id(u128::from(self.rng.below(12))));
-            let body = (!self.rng.one_in(3)).then(|| self.body());
+            // Some ids begin alike, some do not.
+            let number = u128::from(self.rng.below(12));
+            let key: Key = (kind, Id((number % 5) << 120 | number));
+            let body = (!self.rng.one_in(3)).then(|| self.body(key));
             (key, body)
         });
         let changes: BTreeMap<_, _> = changes.collect();
@@ -191,9 +207,22 @@ impl World {
         self.committed();
     }
 
-    fn body(&mut self) -> Vec<u8> {
+    fn body(&mut self, key: Key) -> Vec<u8> {
         if self.rng.one_in(120) {
             return POISON.to_vec();
+        }
+        if let Some(record) = self.db.state().get(&key).cloned()
+            && !record.body.is_empty()
+            && self.rng.one_in(2)
+        {
+            let mut body = record.body.to_vec();
+            let at = self.rng.below(body.len() as u64) as usize;
+            match self.rng.below(3) {
+                0 => body[at] = self.rng.below(256) as u8,
+                1 => body.insert(at, self.rng.below(256) as u8),
+                _ => body.truncate(at),
+            }
+            return body;
         }
         let length = if self.rng.one_in(30) { 20_000 } else { self.rng.below(300) };
         (0..length).map(|_| self.rng.below(256) as u8).collect()
@@ -370,10 +399,7 @@ impl World {
                 dp::Action::Stage(delta) => {
                     self.counts.deltas += 1;
                     assert_eq!(node.live.version, delta.from);
-                    let mut next = node.live.clone();
-                    next.version = delta.to;
-                    delta.ops.into_iter().for_each(|op| next.apply(op));
-                    node.staged = Staged::Ready(next, delta.root, false);
+                    self.stage(n, delta);
                 }
                 dp::Action::FullBegin { begin, .. } if begin.is_blob() => {
                     self.counts.blobs += 1;
@@ -426,6 +452,39 @@ impl World {
                 dp::Action::Close(_) => self.cut(n),
             }
         }
+    }
+
+    /// A node makes of a delta what it is to have; or asks for what it cannot make of its patches.
+    fn stage(&mut self, n: usize, delta: Delta) {
+        let mut next = self.nodes[n].live.clone();
+        next.version = delta.to;
+        let mut missing = Vec::new();
+        for op in delta.ops {
+            let Op::Patch(patch) = op else {
+                next.apply(op);
+                continue;
+            };
+            self.counts.patches += 1;
+            let base = self.nodes[n].live.base(&patch);
+            let mut body = base.body.to_vec();
+            if !self.peace && self.rng.one_in(8) {
+                body.push(1);
+            }
+            match patch.apply(base.id, &body) {
+                Ok(entity) => next.apply(Op::Put(entity)),
+                Err(BaseDiffers) => missing.push((patch.kind, base.id)),
+            }
+        }
+        if missing.is_empty() {
+            self.nodes[n].staged = Staged::Ready(next, delta.root, false);
+            return;
+        }
+        self.counts.bases_missed += 1;
+        if self.rng.one_in(4) {
+            missing.clear();
+        }
+        let actions = self.nodes[n].session.base_missing(&missing, self.now);
+        self.dp_actions(n, actions);
     }
 
     /// A node goes on with what it has been handed.
@@ -577,7 +636,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         }
         world.settle();
         world.check_settled();
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds } = world.counts;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed } = world.counts;
         total.deltas += deltas;
         total.fulls += fulls;
         total.blobs += blobs;
@@ -586,13 +645,15 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         total.cuts += cuts;
         total.wants += wants;
         total.holds += holds;
+        total.patches += patches;
+        total.bases_missed += bases_missed;
     }
     if only.is_none() {
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds } = total;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed } = total;
         println!(
-            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back"
+            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back)"
         );
-        for count in [deltas, fulls, blobs, resumed * 10, nacks, cuts, wants, holds * 10] {
+        for count in [deltas, fulls, blobs, resumed * 10, nacks, cuts, wants, holds * 10, patches, bases_missed * 5] {
             assert!(count > SEEDS, "too little happened");
         }
     }
@@ -601,6 +662,6 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
 #[test]
 fn an_entity_of_an_unknown_kind_reaches_the_caller_by_its_code() {
     let entity = Entity { kind: 200, id: Id(5), version: 1, tag: 2, body: b"x".as_slice().into() };
-    let unknown = Op::Put(entity).into_change().unwrap_err();
-    assert_eq!((unknown.kind, unknown.id), (200, Id(5)));
+    let unknown = UnknownKind { kind: 200, id: Id(5) };
+    assert_eq!(Op::Put(entity).into_change(), Err(NoChange::UnknownKind(unknown)));
 }

@@ -35,8 +35,8 @@ impl Source for Of {
     fn in_use(&self) -> &wire::compat::InUse {
         self.db.in_use()
     }
-    fn delta(&self, from: u64) -> Option<Arc<wire::Encoded>> {
-        self.db.delta(from)
+    fn delta(&self, from: u64, patches: bool) -> Option<Arc<wire::Encoded>> {
+        self.db.delta(from, patches)
     }
     fn record(&self, kind: u8, id: Id) -> Option<model::Record> {
         self.db.record(kind, id)

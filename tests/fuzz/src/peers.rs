@@ -47,7 +47,7 @@ impl Source for Few {
     fn in_use(&self) -> &InUse {
         &self.in_use
     }
-    fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, _patches: bool) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.head(), self.root());
         for record in records() {
             builder.put(&record);

@@ -10,6 +10,7 @@ use wire::message::{
     Ack, Bye, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message, Mode,
 };
 use wire::message::{Partial, Ping, PluginVersion, Pong, RefuseReason, Want, Welcome};
+use wire::patch::IdPrefix;
 use wire::{ByeReason, Cursor, Nack, NackCode, ProtocolError};
 
 /// The most frames or entities that are taken from one input.
@@ -251,7 +252,16 @@ pub(crate) fn delta_seeds() -> Vec<Vec<u8>> {
     let mut large = Builder::new(7, 300, 9);
     let long = Record { body: vec![3; 20_000].into(), ..records().remove(2) };
     large.put(&Record { version: 299, ..long });
-    [small, large].into_iter().filter_map(|builder| Some(unframed(&builder.finish()?.frames()))).collect()
+    // A patch of each kind of hunk, one after the other in a body and of bodies of other lengths.
+    let mut patched = Builder::new(7, 300, 9);
+    for (n, record) in records().iter().enumerate() {
+        let mut base = record.body.to_vec();
+        base.extend_from_slice(&[7; 40]);
+        base.iter_mut().step_by(9 + n).for_each(|byte| *byte ^= 1);
+        base.drain(..n.min(base.len()));
+        patched.patch(record, IdPrefix::of(record.id, 2 + 7 * n), &base);
+    }
+    [small, large, patched].into_iter().filter_map(|builder| Some(unframed(&builder.finish()?.frames()))).collect()
 }
 
 /// A compressed stream of entities, announced generously: unpacking ends, within its bounds.

@@ -4,6 +4,7 @@
 use crate::changelog::{Changelog, FollowError, Step, Tail, View, Whole};
 use model::{Change, Id, catalog::Conflict};
 use std::sync::Arc;
+use wire::delta::NoChange;
 use wire::dp::Rejection;
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, NackCode, Partial, Welcome};
@@ -62,7 +63,14 @@ impl Taker {
         let Delta { from, to, root, ops } = delta;
         let changes: Result<Vec<Change>, _> = ops.into_iter().map(wire::Op::into_change).collect();
         match changes {
-            Err(unknown) => Taken::Rejected(unknown_kind(&unknown)),
+            Err(NoChange::UnknownKind(unknown)) => Taken::Rejected(unknown_kind(&unknown)),
+            // Not asked for in HELLO, so that the session lets none through.
+            Err(patch @ NoChange::Patch(_)) => Taken::Rejected(Rejection {
+                code: NackCode::Base,
+                entity: None,
+                path: String::new(),
+                message: patch.to_string(),
+            }),
             Ok(changes) => self.step(Step::Tail(Tail { epoch: self.epoch, from, to, root, changes }), to).await,
         }
     }

@@ -27,8 +27,9 @@ pub trait Source {
     /// What the configuration needs of a node.
     fn in_use(&self) -> &InUse;
     /// The step from `from` (between floor and head) to head: each entity that changed since once, as it is at head.
-    /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA.
-    fn delta(&self, from: u64) -> Option<Arc<Encoded>>;
+    /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA. With `patches` it may
+    /// hold patches of the bodies that a node at `from` was sent.
+    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>>;
     /// How many entities were created or changed after `version`, counting no further than `most`; `most` where that is
     /// not known.
     fn puts_since(&self, _version: u64, most: u64) -> u64 {

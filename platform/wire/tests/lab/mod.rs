@@ -12,6 +12,7 @@ use wire::delta::{Builder, Encoded};
 use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
 use wire::message::{CODEC_RAW, Have, Hello, KindVersion, Message};
+use wire::patch::IdPrefix;
 use wire::{Blob, Cursor, Offer, cp};
 
 pub(crate) const EPOCH: u64 = 77;
@@ -84,6 +85,14 @@ impl Db {
         self.states.get(usize::try_from(version).ok()?)
     }
 
+    /// What tells an entity from all others of its kind that there are at a version.
+    fn prefix(&self, version: u64, kind: Kind, id: Id) -> IdPrefix {
+        let others = |prefix: &IdPrefix| {
+            self.states[version as usize].keys().any(|(k, i)| *k == kind && *i != id && prefix.is_of(*i))
+        };
+        (1..=16).map(|length| IdPrefix::of(id, length)).find(|prefix| !others(prefix)).unwrap()
+    }
+
     /// Deletions below the floor are forgotten, which is why no step from below it is exact.
     fn is_tombstone_kept(&self, key: Key) -> bool {
         self.touched.iter().rposition(|keys| keys.contains(&key)).is_some_and(|version| version as u64 > self.floor)
@@ -124,12 +133,15 @@ impl Source for Db {
     fn in_use(&self) -> &InUse {
         &self.in_use
     }
-    fn delta(&self, from: u64) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.head(), self.root());
         let later = self.touched.iter().skip(from as usize + 1).flatten();
         for (kind, id) in later.copied().collect::<BTreeSet<_>>() {
             match self.state().get(&(kind, id)) {
-                Some(record) => drop(builder.put(record)),
+                Some(record) => match self.at(from).and_then(|then| then.get(&(kind, id))).filter(|_| patches) {
+                    Some(base) => drop(builder.patch(record, self.prefix(from, kind, id), &base.body)),
+                    None => drop(builder.put(record)),
+                },
                 None if self.is_tombstone_kept((kind, id)) => drop(builder.delete(kind, id)),
                 None => {}
             }
