@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use crate::archive::Archive;
 use crate::cipher::{Cipher, What};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove, set_provisioned, sync_dir, sync_tree};
 use crate::seal::Root;
+use crate::sorter::Sorter;
 use crate::tree::{Tree, TreeError};
 use crate::{CommitError, Key, Mode, VALUE_BYTES_MAX};
 
@@ -20,6 +22,7 @@ pub(crate) struct Builder {
     generation: u64,
     cipher: Cipher,
     tree: Option<Tree>,
+    archive: Sorter,
     root: Root,
     written: u64,
     finished: bool,
@@ -43,6 +46,7 @@ impl Builder {
         let made = remove(&dir).and_then(|()| fs::create_dir(&dir)).and_then(|()| cipher.store(&dir));
         made.map_err(|e| CommitError::io(&dir, e))?;
         let mut builder = Builder {
+            archive: Sorter::new(&dir, generation),
             dir,
             generation,
             cipher,
@@ -94,7 +98,7 @@ impl Builder {
             }
             None => Tree::open(&self.dir, self.generation)?,
         };
-        let done = tree.put(&mut self.root, key, value);
+        let done = tree.put(&mut self.root, key, value).and_then(|()| self.archive.put(key, value));
         self.tree = Some(tree);
         self.written += value.len() as u64;
         done
@@ -107,28 +111,30 @@ impl Builder {
     }
 
     /// Completes the generation as the content of commit `seq` and makes all of it durable, the marker last.
-    pub(crate) fn finish(mut self, seq: u64, meta: Option<Vec<u8>>) -> Result<Root, CommitError> {
+    pub(crate) fn finish(mut self, seq: u64, meta: Option<Vec<u8>>) -> Result<Archive, CommitError> {
         self.root.seq = seq;
         self.root.meta = meta;
-        self.try_finish().map_err(|e| e.into_commit(&self.dir))?;
+        let archive = self.try_finish().map_err(|e| e.into_commit(&self.dir))?;
         self.finished = true;
-        Ok(std::mem::take(&mut self.root))
+        Ok(archive)
     }
 
-    fn try_finish(&mut self) -> Result<(), TreeError> {
+    fn try_finish(&mut self) -> Result<Archive, TreeError> {
         let tree = match self.tree.take() {
             Some(tree) => tree,
             None => Tree::open(&self.dir, self.generation)?,
         };
         tree.checkpoint(&mut self.root, std::iter::empty())?;
         tree.close()?;
+        let archive = std::mem::replace(&mut self.archive, Sorter::new(&self.dir, self.generation));
+        let archive = archive.finish(&self.root)?;
         Journal::create(&self.dir, self.generation, self.root.seq)?;
         sync_tree(&self.dir)?;
         set_provisioned(&self.dir, self.generation)?;
         if let Some(parent) = self.dir.parent() {
             sync_dir(parent)?;
         }
-        Ok(())
+        Ok(archive)
     }
 }
 

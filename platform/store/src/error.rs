@@ -127,6 +127,16 @@ impl OpenError {
         }
     }
 
+    /// The same fact as an error of opening.
+    pub(crate) fn of_writing(dir: &std::path::Path, error: CommitError) -> Self {
+        match error {
+            CommitError::DiskFull => Self::DiskFull(dir.into()),
+            CommitError::ReadOnly => Self::ReadOnly(dir.into()),
+            CommitError::Io { file, error } => Self::io(file, error),
+            other => Self::corrupt(dir, other.to_string()),
+        }
+    }
+
     pub(crate) fn corrupt(file: impl Into<PathBuf>, what: impl Into<String>) -> Self {
         Self::Corrupt { file: file.into(), what: what.into() }
     }

@@ -118,9 +118,9 @@ impl Journal {
     }
 
     /// Opens the newer journal of a generation to append to it.
-    pub(crate) fn open(generation_dir: &Path, generation: u64, found: &Found) -> io::Result<Journal> {
+    pub(crate) fn open(generation_dir: &Path, generation: u64, found: &Found, writable: bool) -> io::Result<Journal> {
         let path = path(generation_dir, found.serial);
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = OpenOptions::new().read(true).write(writable).open(&path)?;
         Ok(Journal { file, path, generation, serial: found.serial, offset: found.end })
     }
 
@@ -161,6 +161,12 @@ impl Journal {
         sync_data(&self.file)?;
         self.offset += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Opens it again for writing, after it was opened without.
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        self.file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        sync_data(&self.file)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -213,6 +219,19 @@ pub(crate) fn read(generation_dir: &Path, generation: u64) -> Result<Pair, OpenE
     Ok(Pair { older_base: older_header.base, older: older.frames(older_header), newer: newer.frames(newer_header)? })
 }
 
+/// Whatever whole frames can be found at the beginnings of the two journals, in order: for those who must make do with what
+/// is left.
+pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for serial in [0, 1] {
+        let Ok(raw) = Raw::read(path(generation_dir, serial)) else { continue };
+        let Ok(header) = raw.header(generation) else { continue };
+        frames.extend(raw.whole_frames(header).0);
+    }
+    frames.sort_by_key(|frame| frame.seq);
+    frames
+}
+
 /// The bytes of a journal file.
 struct Raw {
     path: PathBuf,
@@ -229,7 +248,11 @@ impl Raw {
         if !found.is_file() || found.len() != JOURNAL_BYTES {
             return Err(OpenError::corrupt(path, "the journal has the wrong size"));
         }
-        File::open(&path).and_then(|file| sync_data(&file)).map_err(|e| OpenError::io(&path, e))?;
+        match File::open(&path).and_then(|file| sync_data(&file)) {
+            // Then nothing can be waiting to be written either.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            done => done.map_err(|e| OpenError::io(&path, e))?,
+        }
         let bytes = std::fs::read(&path).map_err(|e| OpenError::io(&path, e))?;
         if bytes.len() as u64 != JOURNAL_BYTES {
             return Err(OpenError::corrupt(path, "the journal has the wrong size"));
@@ -265,21 +288,30 @@ impl Raw {
 
     /// The frames up to the first that is not whole. That one is a torn tail only if no whole one follows.
     fn frames(&self, header: Header) -> Result<Found, OpenError> {
-        let mut place = Place { generation: header.generation, serial: header.serial, offset: FRAMES_START };
-        let (mut frames, mut last) = (Vec::new(), header.base);
-        while let Some((frame, len)) = self.frame_at(place) {
+        let (frames, place) = self.whole_frames(header);
+        let mut last = header.base;
+        for frame in &frames {
             if frame.prev != last || frame.seq <= last {
                 return Err(self.corrupt("a journal frame that does not follow on the one before"));
             }
             last = frame.seq;
-            frames.push(frame);
-            place.offset += len as u64;
         }
         if self.has_frame_after(place) {
             return Err(self.corrupt("a damaged journal frame before a whole one"));
         }
         let Header { serial, base, .. } = header;
         Ok(Found { path: self.path.clone(), serial, base, frames, end: place.offset })
+    }
+
+    /// The whole frames from the first on, and the place of what follows them.
+    fn whole_frames(&self, header: Header) -> (Vec<Frame>, Place) {
+        let mut place = Place { generation: header.generation, serial: header.serial, offset: FRAMES_START };
+        let mut frames = Vec::new();
+        while let Some((frame, len)) = self.frame_at(place) {
+            frames.push(frame);
+            place.offset += len as u64;
+        }
+        (frames, place)
     }
 
     /// Whether a whole frame begins at this place or at any sector after it.

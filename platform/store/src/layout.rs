@@ -32,10 +32,33 @@ const GENERATION_PREFIX: &str = "gen-";
 /// Bytes set aside so that a store on a full disk can still be opened: sled needs to write when it opens.
 const RESERVE_BYTES: u64 = 1024 * 1024;
 
-/// The store's lock, held until dropped.
+/// The store's lock, held until dropped. On a read-only file system it is held as well, if its file is there.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: Option<File>,
+    read_only: bool,
+}
+
+impl Lock {
+    /// Whether nothing can be written here.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Looks whether the file system can be written by now.
+    pub(crate) fn retry_writing(&mut self, dir: &Path) -> Result<(), OpenError> {
+        if self.read_only {
+            let path = dir.join(LOCK);
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let file = file.map_err(|e| OpenError::io(&path, e))?;
+            if self.file.is_none() {
+                acquire(dir, &file)?;
+                self.file = Some(file);
+            }
+            self.read_only = false;
+        }
+        Ok(())
+    }
 }
 
 /// Makes sure that the directory exists, and takes its lock.
@@ -52,15 +75,28 @@ pub(crate) fn lock(dir: &Path) -> Result<Lock, OpenError> {
         Err(error) => return Err(OpenError::io(dir, error)),
     }
     let path = dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| OpenError::io(&path, e))?;
+    let (file, read_only) = match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+        Ok(file) => (file, false),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => match File::open(&path) {
+            Ok(file) => (file, true),
+            // Nobody else can make it either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lock { file: None, read_only: true }),
+            Err(error) => return Err(OpenError::io(&path, error)),
+        },
+        Err(error) => return Err(OpenError::io(&path, error)),
+    };
+    acquire(dir, &file)?;
+    Ok(Lock { file: Some(file), read_only })
+}
+
+fn acquire(dir: &Path, file: &File) -> Result<(), OpenError> {
     let patience = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if Instant::now() < patience => sleep(LOCK_RETRY),
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.into())),
-            Err(TryLockError::Error(error)) => return Err(OpenError::io(path, error)),
+            Err(TryLockError::Error(error)) => return Err(OpenError::io(dir.join(LOCK), error)),
         }
     }
 }
@@ -93,9 +129,22 @@ pub(crate) fn belongs_to_store(name: &std::ffi::OsStr) -> bool {
     name.starts_with(GENERATION_PREFIX) || name == RESERVE || name == CURRENT || name == format!("{CURRENT}.tmp")
 }
 
-/// The number of the generation in use, `None` if there never was one.
-pub(crate) fn current(dir: &Path) -> Result<Option<u64>, OpenError> {
-    Ok(read_pointer(&dir.join(CURRENT), "generation")?.map(|(number, _)| number))
+/// What a pointer file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pointer {
+    /// The number of a generation.
+    pub(crate) number: u64,
+    format: u32,
+}
+
+/// The generation in use, `None` if there never was one.
+pub(crate) fn current(dir: &Path) -> Result<Option<Pointer>, OpenError> {
+    read_pointer(&dir.join(CURRENT), "generation")
+}
+
+/// Writes the marker of a generation again, as `CURRENT` has it.
+pub(crate) fn set_marker(generation_dir: &Path, current: Pointer) -> io::Result<()> {
+    write_pointer(generation_dir, MARKER, "provisioned", current.number, current.format)
 }
 
 /// Makes a generation the one in use: the moment of a switch.
@@ -106,7 +155,7 @@ pub(crate) fn set_current(dir: &Path, generation: u64) -> io::Result<()> {
 /// Whether a generation was finished.
 pub(crate) fn is_provisioned(generation_dir: &Path, generation: u64) -> Result<bool, OpenError> {
     let path = generation_dir.join(MARKER);
-    match read_pointer(&path, "provisioned")?.map(|(number, _)| number) {
+    match read_pointer(&path, "provisioned")?.map(|pointer| pointer.number) {
         Some(found) if found == generation => Ok(true),
         Some(found) => Err(OpenError::corrupt(path, format!("the marker of generation {found}"))),
         None => Ok(false),
@@ -116,7 +165,7 @@ pub(crate) fn is_provisioned(generation_dir: &Path, generation: u64) -> Result<b
 /// Whether the marker of a generation says that it is encrypted.
 pub(crate) fn says_encrypted(generation_dir: &Path) -> Result<bool, OpenError> {
     let marker = read_pointer(&generation_dir.join(MARKER), "provisioned")?;
-    Ok(marker.is_some_and(|(_, format)| format > PLAIN_FORMAT))
+    Ok(marker.is_some_and(|marker| marker.format > PLAIN_FORMAT))
 }
 
 fn format_of(generation_dir: &Path) -> u32 {
@@ -140,8 +189,7 @@ fn pointer_line(format: u32, word: &str, number: u64) -> String {
     format!("{line} {:016x}\n", hasher.digest())
 }
 
-/// The number and the format that a pointer file says.
-fn read_pointer(path: &Path, word: &str) -> Result<Option<(u64, u32)>, OpenError> {
+fn read_pointer(path: &Path, word: &str) -> Result<Option<Pointer>, OpenError> {
     let bad = || OpenError::corrupt(path, "not a line of ours, or it fails its hash");
     let Some(text) = read_small(path, bad)? else { return Ok(None) };
     let text = str::from_utf8(&text).map_err(|_| bad())?;
@@ -155,7 +203,7 @@ fn read_pointer(path: &Path, word: &str) -> Result<Option<(u64, u32)>, OpenError
     if format > FORMAT {
         return Err(OpenError::NewerFormat { file: path.into(), found: format, known: FORMAT });
     }
-    Ok(Some((number, format)))
+    Ok(Some(Pointer { number, format }))
 }
 
 /// A small file, if it is there; `bad` is what to say of one that cannot be ours.
@@ -264,7 +312,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(current(dir.path()).unwrap(), None);
         set_current(dir.path(), 42).unwrap();
-        assert_eq!(current(dir.path()).unwrap(), Some(42));
+        assert_eq!(current(dir.path()).unwrap(), Some(Pointer { number: 42, format: PLAIN_FORMAT }));
         let path = dir.path().join(CURRENT);
         let good = fs::read(&path).unwrap();
         for bit in 0..good.len() * 8 {

@@ -5,18 +5,25 @@
 //! journal knows how far it must have come. Keys and values are opaque; who knows what they mean is above this crate.
 //! `FORMAT.md` describes every byte. [`Store`] blocks; [`Thread`] puts it on a thread of its own.
 
+mod archive;
 mod build;
 mod cipher;
 mod compact;
 mod error;
 mod frame;
+mod generation;
+mod heal;
 mod journal;
 mod layout;
 mod load;
 mod pending;
 mod quarantine;
+mod report;
+mod run;
+mod salvage;
 mod seal;
 mod sled_thread;
+mod sorter;
 mod spill;
 mod store;
 mod thread;
@@ -25,6 +32,7 @@ mod tree;
 pub use cipher::{Encryption, Mode, SEALED_EXTRA_BYTES, Secret};
 pub use error::{CommitError, OpenError};
 pub use quarantine::{quarantine, wipe};
+pub use report::{Progress, Report, Reports};
 pub use store::{Info, Options, Replacement, State, Store};
 pub use thread::{Deadlines, Thread, ThreadReplacement};
 

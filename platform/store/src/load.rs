@@ -1,32 +1,38 @@
-//! Opens a store: which generation counts, which commits are pending, and whether all of it is right.
+//! Opens a store: which generation counts, which copy of its content is good, which commits are pending.
 //!
-//! Nothing is repaired on the way: what is whole is used, what a power cut can leave behind is swept up, and anything
-//! else is an error that names the file.
+//! The archive is read first: it needs no sled, no writing, and a fraction of the memory. Where it is missing, damaged or
+//! behind, sled is read, and the archive written anew on the way. What a power cut can leave behind is swept up; what is
+//! whole is used; and where no copy is whole, that is an error that names the file.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use crate::archive::Archive;
 use crate::build::Builder;
 use crate::cipher::{Cipher, What};
 use crate::frame::{Content, Frame};
+use crate::generation;
 use crate::journal::{self, Found, Journal, Pair};
-use crate::layout::{self, generation_dir, remove};
-use crate::pending::Pending;
+use crate::layout::{self, Lock, generation_dir};
+use crate::pending::{Overlay, Pending};
+use crate::report::{Meter, Reports};
+use crate::run::{Span, Writer};
+use crate::salvage;
 use crate::seal::Root;
 use crate::sled_thread::{Frozen, Load, Worker};
 use crate::spill;
 use crate::tree::{self, TreeError};
-use crate::{Change, CommitError, Key, Mode, OpenError, Options, Store, quarantine};
-
-/// The number of the first generation.
-const FIRST_GENERATION: u64 = 1;
+use crate::{Change, CommitError, Key, OpenError, Options, Store, quarantine};
 
 impl Store {
     /// Opens the store in `dir`, and creates it if there is none. Calls `load` for every record, in the order of the
     /// keys, and returns the meta of the last commit (`None` if there never was one).
     ///
     /// Every record is verified before `load` sees it; whether none is missing or out of date shows only at the end.
-    /// So after an error, **whatever `load` was given must be discarded**. sled is closed again when this returns.
+    /// So after an error, **whatever `load` was given must be discarded**.
+    ///
+    /// On a read-only file system a store opens as far as its archive and journals are whole, nothing is written, and
+    /// commits fail with [`CommitError::ReadOnly`] until they can be written.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::is_corrupt`] is the case for [`crate::quarantine`].
@@ -36,20 +42,110 @@ impl Store {
         load: &mut dyn FnMut(Key, &[u8]),
     ) -> Result<(Store, Option<Vec<u8>>), OpenError> {
         let lock = layout::lock(dir)?;
-        quarantine::finish(dir).map_err(|e| OpenError::io(dir, e))?;
-        let generation = generation_in_use(dir, &options)?;
-        remove_other_generations(dir, generation)?;
-        let gen_dir = generation_dir(dir, generation);
-        let cipher = Cipher::load(&gen_dir, &options.encryption)?;
-        let pair = journal::read(&gen_dir, generation)?;
+        let writable = !lock.is_read_only();
+        if writable {
+            quarantine::finish(dir).map_err(|e| OpenError::io(dir, e))?;
+        }
+        let reports = Reports::default();
+        let mut generation = generation::in_use(dir, &options, writable, &reports)?;
         let worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
-        let (sled, root) = start_load(&worker, dir, &gen_dir, generation)?;
-        let Recovered { frozen, recent, seq, meta } = pending(&gen_dir, generation, &pair, &root)?;
+        let mut found = find(dir, generation, &options, writable, &worker);
+        if let Err(error) = &found
+            && error.is_corrupt()
+            && writable
+            && options.salvage
+            && let Some(next) = salvage::last_good(dir, generation, &options, error, &reports)?
+        {
+            generation = next;
+            found = find(dir, generation, &options, writable, &worker);
+        }
+        let found = found?;
+        if writable {
+            generation::remove_others(dir, generation)?;
+        }
+        Opening { dir, generation, lock, options, worker, reports }.finish(found, load)
+    }
+}
+
+/// Where the content is read from.
+enum Source {
+    Archive(Archive),
+    Sled(Load),
+}
+
+/// What was found of a generation: a copy of the content, and what the journals add to it.
+struct Whole {
+    cipher: Cipher,
+    pair: Pair,
+    source: Source,
+    root: Root,
+    recovered: Recovered,
+}
+
+fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: &Worker) -> Result<Whole, OpenError> {
+    let gen_dir = generation_dir(dir, generation);
+    let cipher = Cipher::load(&gen_dir, &options.encryption)?;
+    let pair = journal::read(&gen_dir, generation)?;
+    let with_archive = |archive: Archive| {
+        let root = archive.root().clone();
+        let recovered = pending(&gen_dir, generation, &pair, &root)?;
+        Ok((archive, root, recovered))
+    };
+    match whole_archive(&gen_dir, generation, writable).and_then(|archive| archive.map(with_archive).transpose()) {
+        Ok(Some((archive, root, recovered))) => {
+            return Ok(Whole { cipher, pair, source: Source::Archive(archive), root, recovered });
+        }
+        Ok(None) => tracing::info!("store: there is no archive yet"),
+        Err(error) => tracing::warn!(%error, "store: the archive cannot be used"),
+    }
+    if !writable {
+        // sled writes when it opens.
+        return Err(OpenError::ReadOnly(dir.into()));
+    }
+    let (sled, root) = start_load(worker, dir, &gen_dir, generation)?;
+    let recovered = pending(&gen_dir, generation, &pair, &root)?;
+    Ok(Whole { cipher, pair, source: Source::Sled(sled), root, recovered })
+}
+
+/// The archive, every chunk of it verified by its hash; none if there is none.
+pub(crate) fn whole_archive(gen_dir: &Path, generation: u64, writable: bool) -> Result<Option<Archive>, OpenError> {
+    let wrong = |error: TreeError| match error {
+        TreeError::Corrupt(what) => OpenError::corrupt(gen_dir, what),
+        TreeError::Io(error) => OpenError::io(gen_dir, error),
+    };
+    let Some(archive) = Archive::open(gen_dir, generation).map_err(wrong)? else { return Ok(None) };
+    archive.verify().map_err(wrong)?;
+    if writable {
+        // A process killed between a rename and the sync of it leaves that to us.
+        let settled = archive.settle().and_then(|()| layout::sync_dir(gen_dir));
+        settled.map_err(|e| OpenError::io(gen_dir, e))?;
+    }
+    Ok(Some(archive))
+}
+
+/// An opening that has found what to load.
+struct Opening<'a> {
+    dir: &'a Path,
+    generation: u64,
+    lock: Lock,
+    options: Options,
+    worker: Worker,
+    reports: Reports,
+}
+
+impl Opening<'_> {
+    fn finish(self, found: Whole, load: &mut dyn FnMut(Key, &[u8])) -> Result<(Store, Option<Vec<u8>>), OpenError> {
+        let Opening { dir, generation, lock, options, worker, reports } = self;
+        let Whole { cipher, pair, source, root, recovered } = found;
+        let Recovered { frozen, recent, seq, meta } = recovered;
+        let (gen_dir, writable) = (generation_dir(dir, generation), !lock.is_read_only());
         let overlay = frozen.as_ref().map(|frozen| frozen.changes.clone()).unwrap_or_default().with(&recent);
         let said = opened_meta(&gen_dir, &cipher, meta.as_deref())?;
-        let mut anew = start_anew(dir, generation, &options, &cipher)?;
+        let mut anew = if writable { start_anew(dir, generation, &options, &cipher)? } else { None };
         let mut sealed_wrong = None;
-        merge(&gen_dir, &sled, &overlay, &mut |key, kept| {
+        let mut meter = Meter::new(&options.progress, root.records);
+        let archive = read(&gen_dir, generation, source, &root, &overlay, &mut |key, kept| {
+            meter.record();
             let taken = cipher.with_open(What::Record(&key), kept, |value| {
                 load(key, value);
                 anew = anew.take().and_then(|builder| carried(builder, &key, value));
@@ -61,14 +157,17 @@ impl Store {
         if let Some(key) = sealed_wrong {
             return Err(OpenError::corrupt(gen_dir, format!("the record {:02x?} does not open with its key", key.id)));
         }
-        drop(sled);
-        let mut journal = Journal::open(&gen_dir, generation, &pair.newer).map_err(|e| OpenError::io(&gen_dir, e))?;
-        if seq > pair.newer.last() {
-            // sled has everything and more: this journal's end is gone, so it cannot be continued.
+        let journal = Journal::open(&gen_dir, generation, &pair.newer, writable);
+        let mut journal = journal.map_err(|e| OpenError::io(&gen_dir, e))?;
+        if seq > pair.newer.last() && writable {
+            // The checkpoint has everything and more: this journal's end is gone, so it cannot be continued.
             journal = journal.next(&gen_dir, seq).map_err(|e| OpenError::io(&gen_dir, e))?;
         }
-        spill::remove_up_to(&gen_dir, root.seq);
-        layout::keep_reserve(dir);
+        if writable {
+            archive.iter().for_each(Archive::sweep);
+            spill::remove_up_to(&gen_dir, root.seq);
+            layout::keep_reserve(dir);
+        }
         let mut store = Store {
             dir: dir.into(),
             options,
@@ -82,13 +181,17 @@ impl Store {
             frozen: frozen.map(Arc::new),
             worker,
             compaction: None,
+            healing: None,
             builder: Weak::new(),
             checkpoint: None,
             root,
+            archive: archive.map(Arc::new),
             failure: None,
             turning: false,
             unsure: false,
-            _lock: lock,
+            read_only: !writable,
+            reports,
+            lock,
         };
         if let Some(builder) = anew {
             let mode = builder.cipher().mode();
@@ -99,6 +202,56 @@ impl Store {
         }
         Ok((store, said))
     }
+}
+
+/// Hands over the content with the pending changes on top, in the order of the keys, and returns the archive: the one it
+/// was read from, or one written anew from sled on the way.
+fn read(
+    gen_dir: &Path,
+    generation: u64,
+    source: Source,
+    root: &Root,
+    overlay: &Pending,
+    load: &mut dyn FnMut(Key, &[u8]),
+) -> Result<Option<Archive>, OpenError> {
+    let mut overlay = Overlay::new(overlay);
+    let mut take = |key: Key, value: &[u8]| {
+        load(key, value);
+        Ok::<(), TreeError>(())
+    };
+    let archive = match source {
+        Source::Archive(archive) => {
+            let walked = archive.walk(&mut |key, value| overlay.record(key, value, &mut take));
+            walked.map(|()| Some(archive))
+        }
+        Source::Sled(sled) => {
+            let mut writer = Writer::create(gen_dir, generation, Span { from: 0, to: root.seq });
+            let mut walk = || {
+                while let Some(piece) = sled.next()? {
+                    for (key, value) in piece.iter() {
+                        overlay.record(key, value, &mut take)?;
+                        if let Ok(run) = &mut writer
+                            && let Err(error) = run.put(&key, Some(value))
+                        {
+                            writer = Err(error);
+                        }
+                    }
+                }
+                Ok(())
+            };
+            let walked: Result<(), TreeError> = walk();
+            walked.map(|()| match writer.and_then(|run| run.finish(root)) {
+                Ok(base) => Some(Archive::new(gen_dir, generation, base)),
+                Err(error) => {
+                    tracing::warn!(%error, "store: no archive can be written now; the next checkpoint tries again");
+                    None
+                }
+            })
+        }
+    };
+    let archive = archive.map_err(|e| open_error(gen_dir, e))?;
+    overlay.end(&mut take).map_err(|e| open_error(gen_dir, e))?;
+    Ok(archive)
 }
 
 /// Begins to write the content anew where it is to be encrypted otherwise than it is.
@@ -133,57 +286,6 @@ fn opened_meta(gen_dir: &Path, cipher: &Cipher, kept: Option<&[u8]>) -> Result<O
     kept.map(|kept| open(kept).ok_or_else(wrong)).transpose()
 }
 
-/// The generation that `CURRENT` names; the first one, made now, where there is no store yet.
-fn generation_in_use(dir: &Path, options: &Options) -> Result<u64, OpenError> {
-    if let Some(generation) = layout::current(dir)? {
-        let gen_dir = generation_dir(dir, generation);
-        if layout::is_provisioned(&gen_dir, generation)? {
-            // A process killed right after a switch leaves it to us to make that last.
-            layout::sync_dir(dir).map_err(|e| OpenError::io(dir, e))?;
-            return Ok(generation);
-        }
-        return Err(OpenError::corrupt(gen_dir, "the generation in use is missing or unfinished"));
-    }
-    for generation in layout::generations(dir).map_err(|e| OpenError::io(dir, e))? {
-        // A power cut between the first marker and CURRENT leaves an empty store; anything more has lost its CURRENT.
-        let gen_dir = generation_dir(dir, generation);
-        let finished = layout::is_provisioned(&gen_dir, generation)?;
-        if finished && !(generation == FIRST_GENERATION && is_virgin(&gen_dir, generation)?) {
-            return Err(OpenError::corrupt(dir.join("CURRENT"), "it is missing although there is a generation"));
-        }
-    }
-    if options.encryption.mode != Mode::Off && options.encryption.secret.is_none() {
-        return Err(OpenError::NoKey(dir.into()));
-    }
-    let create = || {
-        let cipher = Cipher::new(&options.encryption)?.ok_or(CommitError::Encryption)?;
-        Builder::start(dir, FIRST_GENERATION, cipher)?.finish(0, None)?;
-        layout::set_current(dir, FIRST_GENERATION).map_err(|e| CommitError::io(dir, e))
-    };
-    create().map_err(|error| match error {
-        CommitError::DiskFull => OpenError::DiskFull(dir.into()),
-        CommitError::ReadOnly => OpenError::ReadOnly(dir.into()),
-        CommitError::Io { file, error } => OpenError::io(file, error),
-        other => OpenError::corrupt(dir, other.to_string()),
-    })?;
-    Ok(FIRST_GENERATION)
-}
-
-fn is_virgin(gen_dir: &Path, generation: u64) -> Result<bool, OpenError> {
-    let pair = journal::read(gen_dir, generation)?;
-    Ok(pair.newer.base == 0 && pair.newer.frames.is_empty())
-}
-
-fn remove_other_generations(dir: &Path, in_use: u64) -> Result<(), OpenError> {
-    for generation in layout::generations(dir).map_err(|e| OpenError::io(dir, e))? {
-        if generation != in_use {
-            let path = generation_dir(dir, generation);
-            remove(&path).map_err(|e| OpenError::io(path, e))?;
-        }
-    }
-    Ok(())
-}
-
 /// Starts reading sled; on a full disk, with the space that was set aside for this.
 fn start_load(worker: &Worker, dir: &Path, gen_dir: &Path, generation: u64) -> Result<(Load, Root), OpenError> {
     let mut started = Load::start(worker, gen_dir, generation);
@@ -202,11 +304,11 @@ fn open_error(gen_dir: &Path, error: TreeError) -> OpenError {
 }
 
 /// What the journals add to the checkpoint.
-struct Recovered {
-    frozen: Option<Frozen>,
-    recent: Pending,
-    seq: u64,
-    meta: Option<Vec<u8>>,
+pub(crate) struct Recovered {
+    pub(crate) frozen: Option<Frozen>,
+    pub(crate) recent: Pending,
+    pub(crate) seq: u64,
+    pub(crate) meta: Option<Vec<u8>>,
 }
 
 /// Finds the commits that follow on the checkpoint. The journals' bases witness how far that must have come.
@@ -232,7 +334,7 @@ fn pending(gen_dir: &Path, generation: u64, pair: &Pair, root: &Root) -> Result<
             return Err(OpenError::corrupt(&older.path, "the end of a journal is gone that the next follows on"));
         }
         let (seq, meta) = (recovered.seq, recovered.meta.clone());
-        recovered.frozen = Some(Frozen { seq, meta, changes: frozen });
+        recovered.frozen = Some(Frozen { base: root.seq, seq, meta, changes: frozen });
     }
     let mut recent = Pending::default();
     replay(gen_dir, generation, newer, u64::MAX, &mut recovered, &mut recent)?;
@@ -260,35 +362,9 @@ fn replay(
     Ok(())
 }
 
-fn changes(gen_dir: &Path, generation: u64, frame: &Frame) -> Result<Vec<Change>, OpenError> {
+pub(crate) fn changes(gen_dir: &Path, generation: u64, frame: &Frame) -> Result<Vec<Change>, OpenError> {
     match &frame.content {
         Content::Here(changes) => Ok(changes.clone()),
         Content::Spilled { len, hash } => spill::read(gen_dir, generation, frame.seq, *len, *hash),
-    }
-}
-
-/// Hands over what sled holds with the pending changes on top, both in the order of the keys.
-fn merge(gen_dir: &Path, sled: &Load, overlay: &Pending, load: &mut dyn FnMut(Key, &[u8])) -> Result<(), OpenError> {
-    let mut overlay = overlay.iter().peekable();
-    while let Some(piece) = sled.next().map_err(|e| open_error(gen_dir, e))? {
-        for (key, value) in piece.iter() {
-            while let Some((changed, new)) = overlay.next_if(|(changed, _)| **changed < key) {
-                give(*changed, new, load);
-            }
-            match overlay.next_if(|(changed, _)| **changed == key) {
-                Some((_, new)) => give(key, new, load),
-                None => load(key, value),
-            }
-        }
-    }
-    for (changed, new) in overlay {
-        give(*changed, new, load);
-    }
-    Ok(())
-}
-
-fn give(key: Key, value: Option<&[u8]>, load: &mut dyn FnMut(Key, &[u8])) {
-    if let Some(value) = value {
-        load(key, value);
     }
 }

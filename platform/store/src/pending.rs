@@ -1,6 +1,7 @@
 //! Commits that are in a journal and not yet in the checkpoint, coalesced: of each record only the last state counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use crate::{Change, Key};
@@ -63,6 +64,45 @@ impl Pending {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// Puts changes on top of records that come in order.
+pub(crate) struct Overlay<'a> {
+    changes: Peekable<btree_map::Iter<'a, Key, Option<Arc<[u8]>>>>,
+}
+
+impl<'a> Overlay<'a> {
+    pub(crate) fn new(changes: &'a Pending) -> Overlay<'a> {
+        Overlay { changes: changes.changes.iter().peekable() }
+    }
+
+    /// Takes the next record and hands over what is there up to its key.
+    pub(crate) fn record<E>(
+        &mut self,
+        key: Key,
+        value: &[u8],
+        take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some((changed, new)) = self.changes.next_if(|(changed, _)| **changed < key) {
+            give(*changed, new, take)?;
+        }
+        match self.changes.next_if(|(changed, _)| **changed == key) {
+            Some((_, new)) => give(key, new, take),
+            None => take(key, value),
+        }
+    }
+
+    /// Hands over what is behind the last record.
+    pub(crate) fn end<E>(self, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        for (changed, new) in self.changes {
+            give(*changed, new, take)?;
+        }
+        Ok(())
+    }
+}
+
+fn give<E>(key: Key, value: &Option<Arc<[u8]>>, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    value.as_ref().map_or(Ok(()), |value| take(key, value))
 }
 
 fn cost(value: Option<&[u8]>) -> u64 {

@@ -31,6 +31,20 @@ pub fn wipe(dir: &Path) -> Result<(), OpenError> {
     set_aside(dir).and_then(|()| remove_all(dir)).map_err(|e| OpenError::io(dir, e))
 }
 
+/// Moves one generation, which is not in use any more, to `quarantine-<n>`; the newest such is kept.
+pub(crate) fn set_generation_aside(dir: &Path, gen_dir: &Path) -> io::Result<()> {
+    let before = numbered(dir, PREFIX)?;
+    let name = format!("{PREFIX}{}", before.last().map_or(1, |last| last.saturating_add(1)));
+    let aside = dir.join(name);
+    fs::create_dir(&aside)?;
+    fs::rename(gen_dir, aside.join(gen_dir.file_name().unwrap_or_default()))?;
+    sync_dir(&aside)?;
+    for number in before {
+        remove(&dir.join(format!("{PREFIX}{number}")))?;
+    }
+    sync_dir(dir)
+}
+
 /// Finishes what a power cut interrupted.
 pub(crate) fn finish(dir: &Path) -> io::Result<()> {
     if dir.join(PARTIAL).is_dir() { set_aside(dir) } else { Ok(()) }

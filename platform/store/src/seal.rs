@@ -34,6 +34,9 @@ pub(crate) enum Purpose {
     Header = 5,
     Pointer = 6,
     Key = 7,
+    RunHeader = 8,
+    RunChunk = 9,
+    RunEnd = 10,
 }
 
 /// A hasher for one purpose, generation and number (a journal's serial, a commit's sequence number, or 0).

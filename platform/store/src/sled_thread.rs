@@ -13,6 +13,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Key;
+use crate::archive::Archive;
+use crate::heal::archive_from_sled;
 use crate::layout::size;
 use crate::pending::Pending;
 use crate::seal::Root;
@@ -69,9 +71,10 @@ impl Drop for Worker {
     }
 }
 
-/// A checkpoint to be made: the state after commit `seq` is what sled has, with `changes` on top.
+/// A checkpoint to be made: the state after commit `seq` is that after commit `base`, with `changes` on top.
 #[derive(Debug)]
 pub(crate) struct Frozen {
+    pub(crate) base: u64,
     pub(crate) seq: u64,
     pub(crate) meta: Option<Vec<u8>>,
     pub(crate) changes: Pending,
@@ -80,7 +83,16 @@ pub(crate) struct Frozen {
 /// A checkpoint under way.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    result: Receiver<Result<(Root, u64), TreeError>>,
+    result: Receiver<Result<Made, TreeError>>,
+}
+
+/// What a checkpoint brought sled and the archive to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) root: Root,
+    pub(crate) archive: Arc<Archive>,
+    /// Bytes of sled's files.
+    pub(crate) sled_bytes: u64,
 }
 
 /// What became of a checkpoint.
@@ -88,8 +100,8 @@ pub(crate) struct Checkpoint {
 pub(crate) enum Outcome {
     /// It is still under way.
     Running,
-    /// It is durable; sled's files have so many bytes.
-    Done(Root, u64),
+    /// It is durable.
+    Done(Box<Made>),
     /// It failed; the content of sled is that of before or after, and the same checkpoint may be tried again.
     Failed(TreeError),
 }
@@ -100,12 +112,13 @@ impl Checkpoint {
         generation_dir: &Path,
         generation: u64,
         frozen: Arc<Frozen>,
+        archive: Option<Arc<Archive>>,
     ) -> io::Result<Checkpoint> {
         let dir = generation_dir.to_path_buf();
         let (sender, result) = sync_channel(1);
         let work = move || {
             // Nobody listening means that the store is gone, and with it all interest.
-            let _ = sender.send(checkpoint(&dir, generation, &frozen));
+            let _ = sender.send(checkpoint(&dir, generation, &frozen, archive));
         };
         worker.post(work)?;
         Ok(Checkpoint { result })
@@ -114,7 +127,7 @@ impl Checkpoint {
     /// Looks without waiting.
     pub(crate) fn poll(&self) -> Outcome {
         match self.result.try_recv() {
-            Ok(Ok((root, sled_bytes))) => Outcome::Done(root, sled_bytes),
+            Ok(Ok(made)) => Outcome::Done(Box::new(made)),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(TryRecvError::Empty) => Outcome::Running,
             Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
@@ -124,7 +137,7 @@ impl Checkpoint {
     /// Waits for the end, up to the deadline.
     pub(crate) fn wait(&self) -> Outcome {
         match self.result.recv_timeout(DEADLINE) {
-            Ok(Ok((root, sled_bytes))) => Outcome::Done(root, sled_bytes),
+            Ok(Ok(made)) => Outcome::Done(Box::new(made)),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(RecvTimeoutError::Timeout) => Outcome::Running,
             Err(RecvTimeoutError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
@@ -132,9 +145,13 @@ impl Checkpoint {
     }
 }
 
-fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<(Root, u64), TreeError> {
+fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen, archive: Option<Arc<Archive>>) -> Result<Made, TreeError> {
     let tree = Tree::open(dir, generation)?;
     let mut root = tree.root()?;
+    if root.seq < frozen.base || root.seq > frozen.seq {
+        let (found, base) = (root.seq, frozen.base);
+        return Err(TreeError::corrupt(format!("the checkpoint is of commit {found}, it had come to {base}")));
+    }
     if root.seq < frozen.seq {
         root.seq = frozen.seq;
         root.meta.clone_from(&frozen.meta);
@@ -144,7 +161,22 @@ fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen) -> Result<(Root, u64
         tree.persist()?;
     }
     tree.close()?;
-    Ok((root, size(&tree::path(dir))))
+    let archive = match archive {
+        // Likewise.
+        Some(archive) if archive.seq() == root.seq => archive,
+        Some(archive) if archive.seq() == frozen.base => match archive.with(&frozen.changes, &root) {
+            Err(TreeError::Corrupt(what)) => rebuilt(dir, generation, &what)?,
+            archive => Arc::new(archive?),
+        },
+        Some(_) => rebuilt(dir, generation, "it is not of the same commit")?,
+        None => rebuilt(dir, generation, "there is none")?,
+    };
+    Ok(Made { root, archive, sled_bytes: size(&tree::path(dir)) })
+}
+
+fn rebuilt(dir: &Path, generation: u64, why: &str) -> Result<Arc<Archive>, TreeError> {
+    tracing::warn!(why, "store: the archive is written anew from sled");
+    archive_from_sled(dir, generation).map(Arc::new)
 }
 
 /// Some records in order, their values one after the other in `bytes`.

@@ -4,9 +4,11 @@
 //! other journal goes on, and a thread of its own brings the frozen changes into sled; commits do not wait for that
 //! unless the other journal is full too. `load.rs` is the way back.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use crate::archive::Archive;
 use crate::build::Builder;
 use crate::cipher::{Cipher, Encryption, Mode, What};
 use crate::compact::Compaction;
@@ -14,11 +16,13 @@ use crate::frame::{Content, Frame, SPILLED_BYTES, encoded_len, frame_len};
 use crate::journal::{FRAMES_START, JOURNAL_BYTES, Journal};
 use crate::layout::{self, Lock, generation_dir, remove, set_current, size};
 use crate::pending::Pending;
+use crate::quarantine;
+use crate::report::{Progress, Reports};
 use crate::seal::Root;
-use crate::sled_thread::{Checkpoint, Frozen, Outcome, Worker};
+use crate::sled_thread::{Checkpoint, Frozen, Made, Outcome, Worker};
 use crate::spill;
-use crate::tree::Tree;
-use crate::{COMMIT_BYTES_MAX, Change, CommitError, Key, META_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::tree::{Tree, TreeError};
+use crate::{COMMIT_BYTES_MAX, Change, CommitError, Key, META_BYTES_MAX, OpenError, VALUE_BYTES_MAX};
 
 /// Commits not yet in a frozen state hold at most about so much memory; a checkpoint must come before more.
 const RECENT_BYTES_MAX: u64 = 2 * COMMIT_BYTES_MAX;
@@ -37,11 +41,22 @@ pub struct Options {
     pub compaction_floor: u64,
     /// Whether and how the content is encrypted.
     pub encryption: Encryption,
+    /// Whether an older content that is whole is better than none where the newest fails its checks. For those only who can
+    /// have again what is lost, and who look at [`Store::reports`].
+    pub salvage: bool,
+    /// Who hears how far a long opening has come.
+    pub progress: Progress,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { checkpoint_commits: 4096, compaction_floor: 8 * 1024 * 1024, encryption: Encryption::default() }
+        Self {
+            checkpoint_commits: 4096,
+            compaction_floor: 8 * 1024 * 1024,
+            encryption: Encryption::default(),
+            salvage: false,
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -52,6 +67,8 @@ pub enum State {
     Good,
     /// Commits are durable, but checkpoints fail; when the journals are full, commits will fail too.
     CheckpointFails(String),
+    /// The file system is read-only: what is there is served, and commits fail until that changes.
+    ReadOnly,
 }
 
 /// What the store says about itself.
@@ -67,6 +84,8 @@ pub struct Info {
     pub records: u64,
     /// Records changed since the last checkpoint.
     pub pending: u64,
+    /// Bytes of the archive; 0 where there is none.
+    pub archive_bytes: u64,
     /// Bytes of all files under the directory, a quarantined store included.
     pub disk_bytes: u64,
     /// How the content is encrypted.
@@ -96,17 +115,24 @@ pub struct Store {
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) worker: Worker,
     pub(crate) compaction: Option<Compaction>,
+    /// What was wrong with sled, while it is made anew.
+    pub(crate) healing: Option<String>,
     /// Lives as long as somebody builds the next generation.
     pub(crate) builder: Weak<()>,
-    /// What sled holds.
+    /// The content as of the last checkpoint.
     pub(crate) root: Root,
+    /// That content, outside of sled; none where it could not be written.
+    pub(crate) archive: Option<Arc<Archive>>,
     pub(crate) failure: Option<Failure>,
     /// The next journal's header may be on disk: nothing may be appended to this one any more.
     pub(crate) turning: bool,
     /// A switch to another generation failed half-way: `CURRENT` must be set again before anything else.
     pub(crate) unsure: bool,
+    /// Nothing is written before that has changed.
+    pub(crate) read_only: bool,
+    pub(crate) reports: Reports,
     /// Last, so that it is dropped last.
-    pub(crate) _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 /// A checkpoint that failed.
@@ -116,6 +142,15 @@ pub(crate) struct Failure {
     disk_full: bool,
     /// The number of commits in `recent` at which it is tried again.
     retry_at: u32,
+}
+
+/// What becomes of the generation before a switch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Before {
+    /// It is of no use any more.
+    Removed,
+    /// Something was wrong with it that somebody may want to look at.
+    SetAside,
 }
 
 impl Store {
@@ -129,7 +164,7 @@ impl Store {
         let said = meta.to_vec();
         let (meta, changes) = self.sealed(meta, changes)?;
         check_sizes(&meta, &changes)?;
-        self.settle_current()?;
+        self.settle_writing()?;
         self.poll();
         let content = encoded_len(&changes);
         let spills = frame_len(meta.len(), content) > JOURNAL_BYTES - FRAMES_START;
@@ -172,14 +207,20 @@ impl Store {
         Ok(Replacement { store: self, builder })
     }
 
-    /// Reads one record. It opens sled if the record was not changed lately, so it takes tens of milliseconds.
+    /// Reads one record: from memory if it was changed lately, else a few chunks of the archive, which takes well under a
+    /// millisecond on a disk that does. Only where the archive fails it opens sled, which takes tens of milliseconds.
     ///
     /// # Errors
-    /// [`CommitError::Corrupt`] if the record fails its seal; otherwise what the operating system said.
+    /// [`CommitError::Corrupt`] if the record fails its checks; otherwise what the operating system said.
     pub fn get(&mut self, key: Key) -> Result<Option<Arc<[u8]>>, CommitError> {
         let frozen = self.frozen.as_ref().and_then(|frozen| frozen.changes.get(&key));
         if let Some(value) = self.recent.get(&key).or(frozen) {
             return self.opened(&key, value);
+        }
+        match self.archive.as_ref().map(|archive| archive.get(&key)) {
+            Some(Ok(value)) => return self.opened(&key, value.map(Arc::from)),
+            Some(Err(error)) => self.archive_failed(&error.to_string()),
+            None => {}
         }
         self.wait();
         if self.checkpoint.is_some() {
@@ -195,6 +236,12 @@ impl Store {
         };
         let value = read().map_err(|e: crate::tree::TreeError| e.into_commit(&dir))?;
         self.opened(&key, value)
+    }
+
+    /// The archive is of no use any more; the next checkpoint writes it anew.
+    fn archive_failed(&mut self, why: &str) {
+        tracing::warn!(why, "store: the archive is damaged; sled is read instead");
+        self.archive = None;
     }
 
     fn opened(&self, key: &Key, kept: Option<Arc<[u8]>>) -> Result<Option<Arc<[u8]>>, CommitError> {
@@ -217,13 +264,25 @@ impl Store {
             journal_bytes: self.journal.used(),
             records: self.root.records,
             pending: (self.recent.len() + self.frozen.as_ref().map_or(0, |frozen| frozen.changes.len())) as u64,
+            archive_bytes: self.archive.as_ref().map_or(0, |archive| archive.bytes()),
             disk_bytes: size(&self.dir),
             encryption: self.cipher.mode(),
             state: match &self.failure {
+                _ if self.read_only => State::ReadOnly,
                 None => State::Good,
                 Some(failure) => State::CheckpointFails(failure.text.clone()),
             },
         }
+    }
+
+    /// Whether nothing can be written now.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// What was wrong with the store's files, for whoever wants to ask later on.
+    pub fn reports(&self) -> Reports {
+        self.reports.clone()
     }
 
     pub(crate) fn generation_dir(&self) -> PathBuf {
@@ -253,19 +312,20 @@ impl Store {
         self.journal = next.map_err(|e| CommitError::io(self.journal.path(), e))?;
         self.turning = false;
         let changes = std::mem::take(&mut self.recent);
-        self.frozen = Some(Arc::new(Frozen { seq: self.seq, meta: self.meta.clone(), changes }));
+        self.frozen = Some(Arc::new(Frozen { base: self.root.seq, seq: self.seq, meta: self.meta.clone(), changes }));
         self.start_checkpoint();
         Ok(())
     }
 
     fn may_start_checkpoint(&self) -> bool {
         let retry = self.failure.as_ref().is_none_or(|failure| self.recent.commits() >= failure.retry_at);
-        self.frozen.is_some() && self.checkpoint.is_none() && retry
+        self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() && retry
     }
 
     fn start_checkpoint(&mut self) {
         let Some(frozen) = self.frozen.clone() else { return };
-        match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen) {
+        let archive = self.archive.clone();
+        match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen, archive) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => self.checkpoint_failed(error.to_string(), false),
         }
@@ -291,11 +351,13 @@ impl Store {
     fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Running => {}
-            Outcome::Done(root, sled_bytes) => {
+            Outcome::Done(made) => {
+                let Made { root, archive, sled_bytes } = *made;
                 self.checkpoint = None;
                 self.frozen = None;
                 self.failure = None;
                 self.root = root;
+                self.archive = Some(archive);
                 spill::remove_up_to(&self.generation_dir(), self.root.seq);
                 layout::keep_reserve(&self.dir);
                 self.compact_if_due(sled_bytes);
@@ -303,6 +365,9 @@ impl Store {
             Outcome::Failed(error) => {
                 self.checkpoint = None;
                 self.checkpoint_failed(error.to_string(), error.is_disk_full());
+                if let TreeError::Corrupt(what) = error {
+                    self.start_healing(&what);
+                }
             }
         }
     }
@@ -315,10 +380,11 @@ impl Store {
     /// Brings the frozen changes into sled, whatever it takes within the deadline.
     fn settle(&mut self) -> Result<(), CommitError> {
         self.wait();
-        if self.frozen.is_some() && self.checkpoint.is_none() {
+        if self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() {
             self.start_checkpoint();
             self.wait();
         }
+        self.wait_for_healing();
         if self.frozen.is_none() { Ok(()) } else { Err(self.checkpoint_error()) }
     }
 
@@ -330,8 +396,12 @@ impl Store {
         }
     }
 
-    /// After a switch that failed half-way, says again which generation is the one in use.
-    fn settle_current(&mut self) -> Result<(), CommitError> {
+    /// Makes sure that this store may write. After a file system was read-only, that is the end of opening; after a switch
+    /// that failed half-way, it says again which generation is the one in use.
+    fn settle_writing(&mut self) -> Result<(), CommitError> {
+        if self.read_only {
+            self.begin_writing()?;
+        }
         if self.unsure {
             set_current(&self.dir, self.generation).map_err(|e| CommitError::io(&self.dir, e))?;
             self.unsure = false;
@@ -339,8 +409,25 @@ impl Store {
         Ok(())
     }
 
+    /// What opening left out because the file system was read-only, if it is no more.
+    fn begin_writing(&mut self) -> Result<(), CommitError> {
+        self.lock.retry_writing(&self.dir).map_err(|error| match error {
+            OpenError::ReadOnly(_) => CommitError::ReadOnly,
+            error => CommitError::io(&self.dir, io::Error::other(error)),
+        })?;
+        let settled = self.journal.reopen().and_then(|()| {
+            self.archive.iter().try_for_each(|archive| archive.settle())?;
+            layout::sync_dir(&self.generation_dir())?;
+            layout::sync_dir(&self.dir)
+        });
+        settled.map_err(|e| CommitError::io(&self.dir, e))?;
+        self.read_only = false;
+        tracing::info!("store: the file system can be written again");
+        Ok(())
+    }
+
     pub(crate) fn start_builder(&mut self) -> Result<Builder, CommitError> {
-        self.settle_current()?;
+        self.settle_writing()?;
         self.end_compaction()?;
         let cipher = Cipher::new(&self.options.encryption)?.ok_or(CommitError::Encryption)?;
         let builder = Builder::start(&self.dir, self.generation + 1, cipher)?;
@@ -359,28 +446,29 @@ impl Store {
         let meta = said.as_deref().map(|said| cipher.seal(What::Meta, said.into())).transpose()?;
         let meta = meta.map(|meta| meta.to_vec());
         check_sizes(meta.as_deref().unwrap_or_default(), &[])?;
-        self.settle_current()?;
+        self.settle_writing()?;
         self.wait();
-        let root = builder.finish(self.seq + 1, meta)?;
+        let archive = builder.finish(self.seq + 1, meta)?;
         let dir = generation_dir(&self.dir, self.generation + 1);
         let journal = Journal::open_first(&dir, self.generation + 1).map_err(|e| CommitError::io(&dir, e))?;
-        self.switch(journal)?;
-        self.seq = root.seq;
-        self.meta.clone_from(&root.meta);
+        self.switch(journal, archive, Before::Removed)?;
+        self.seq = self.root.seq;
+        self.meta.clone_from(&self.root.meta);
         (self.said, self.cipher) = (said, cipher);
         self.recent = Pending::default();
-        self.root = root;
         Ok(())
     }
 
     /// Makes the next generation, of which everything is on disk, the one in use; the old one goes.
-    pub(crate) fn switch(&mut self, journal: Journal) -> Result<(), CommitError> {
+    pub(crate) fn switch(&mut self, journal: Journal, archive: Archive, before: Before) -> Result<(), CommitError> {
         if let Err(error) = set_current(&self.dir, self.generation + 1) {
             self.unsure = true;
             return Err(CommitError::io(&self.dir, error));
         }
         let old = self.generation_dir();
         self.generation += 1;
+        self.root = archive.root().clone();
+        self.archive = Some(Arc::new(archive));
         self.journal = journal;
         self.turning = false;
         self.frozen = None;
@@ -392,7 +480,11 @@ impl Store {
                 Err(error) => tracing::warn!(%error, "store: no thread for sled, its checkpoints will fail"),
             }
         }
-        if let Err(error) = remove(&old) {
+        let gone = match before {
+            Before::Removed => remove(&old),
+            Before::SetAside => quarantine::set_generation_aside(&self.dir, &old),
+        };
+        if let Err(error) = gone {
             tracing::warn!(%error, "store: the generation before cannot be removed now; the next open will try again");
         }
         Ok(())
@@ -504,6 +596,8 @@ mod tests {
         let (mut store, ..) = open(dir.path());
         let (there, away) = (dir.path().join("gen-1/sled"), dir.path().join("gen-1/away"));
         fs::rename(&there, &away).unwrap();
+        // Else it would be healed.
+        store.archive = None;
         let mut commits = 0;
         let error = loop {
             match store.commit(b"meta", put(commits, 100_000)) {

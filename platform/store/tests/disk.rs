@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use store::{Change, CommitError, Key, OpenError, Options, Store};
+use store::{Change, CommitError, Key, OpenError, Options, State, Store};
 
 type Model = BTreeMap<Key, Vec<u8>>;
 
@@ -132,14 +132,49 @@ fn no_space_at_all_is_named_when_a_store_is_created() {
 }
 
 #[test]
-fn a_read_only_file_system_is_named_and_not_called_corrupt() {
+fn a_read_only_store_opens_whole_writes_nothing_and_goes_on_when_it_can() {
+    let Some(disk) = SmallDisk::mount("12m") else { return };
+    let dir = disk.0.join("store");
+    let put = |n: u64| vec![Change { key: key(n), value: Some(Arc::from(vec![n as u8; 500])) }];
+    let (mut store, _) = open(&dir).unwrap();
+    (0..250_u64).for_each(|n| store.commit(&n.to_le_bytes(), put(n)).unwrap());
+    drop(store);
+    disk.remount("ro");
+    let (mut store, found) = open(&dir).unwrap();
+    assert_eq!(found.len(), 250);
+    assert!(store.is_read_only());
+    assert_eq!(store.info().state, State::ReadOnly);
+    assert_eq!(store.get(key(7)).unwrap().as_deref(), Some(&[7; 500][..]));
+    assert!(matches!(store.commit(b"meta", put(250)), Err(CommitError::ReadOnly)));
+    assert!(matches!(store.replace(), Err(CommitError::ReadOnly)));
+    assert!(matches!(open(&dir), Err(OpenError::Locked(_))), "it is locked all the same");
+    disk.remount("rw");
+    (250..500_u64).for_each(|n| store.commit(&n.to_le_bytes(), put(n)).unwrap());
+    assert_eq!(store.info().state, State::Good);
+    drop(store);
+    let (_, found) = open(&dir).unwrap();
+    assert_eq!(found.len(), 500);
+}
+
+#[test]
+fn a_read_only_store_without_an_archive_is_named_and_not_called_corrupt() {
     let Some(disk) = SmallDisk::mount("12m") else { return };
     let dir = disk.0.join("store");
     drop(open(&dir).unwrap());
+    fs::remove_file(dir.join("gen-1/run-0-0")).unwrap();
     disk.remount("ro");
     assert!(matches!(open(&dir), Err(OpenError::ReadOnly(_))));
     disk.remount("rw");
     open(&dir).unwrap();
+}
+
+#[test]
+fn a_read_only_place_without_a_store_is_named() {
+    let Some(disk) = SmallDisk::mount("12m") else { return };
+    fs::create_dir(disk.0.join("empty")).unwrap();
+    disk.remount("ro");
+    assert!(matches!(open(&disk.0.join("empty")), Err(OpenError::ReadOnly(_))));
+    assert!(matches!(open(&disk.0.join("none")), Err(OpenError::ReadOnly(_))));
 }
 
 #[test]

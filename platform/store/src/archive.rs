@@ -1,0 +1,373 @@
+//! The archive: the content a second time, compressed and outside of sled, in files that are written once.
+//!
+//! It is a chain of runs (`run.rs`): the *base* leads from nothing to some commit, each further run on from there. Every
+//! checkpoint adds one, before the journal that has its commits is given up, so archive and journals are the exact
+//! content at any time, as sled and journals are. Runs are merged when the newer ones have grown to a share of an older
+//! one, which bounds their number and what merging writes. Neighbours: `load.rs` opens a store from it, without sled;
+//! `sled_thread.rs` adds to it; `heal.rs` makes sled anew from it, and it from sled.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Key;
+use crate::layout::remove;
+use crate::pending::Pending;
+use crate::run::{self, Cursor, Run, Span, Writer};
+use crate::seal::{Root, seal};
+use crate::tree::TreeError;
+
+/// The base is written anew when the newer runs together have half its size.
+const BASE_SHARE: u64 = 2;
+/// Other runs are merged when those after one have together three times its size, so that each byte is written about
+/// once for every time that the runs have grown fourfold.
+const RUN_GROWTH: u64 = 3;
+/// More runs than so many are merged whatever their sizes: each costs a look-up and a descriptor.
+const RUNS_MAX: usize = 12;
+
+/// The archive of a generation.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    gen_dir: PathBuf,
+    generation: u64,
+    /// From the oldest on, never empty; each leads on from where the one before ends.
+    runs: Vec<Arc<Run>>,
+    newest: Arc<Run>,
+}
+
+impl Archive {
+    /// An archive of one run, the base.
+    pub(crate) fn new(gen_dir: &Path, generation: u64, base: Run) -> Archive {
+        let base = Arc::new(base);
+        Archive { gen_dir: gen_dir.into(), generation, runs: vec![Arc::clone(&base)], newest: base }
+    }
+
+    /// Opens the archive of a generation and verifies everything but the chunks; `None` if there are no runs. Where a
+    /// merge was cut before it removed what it merged, the longer run counts.
+    pub(crate) fn open(gen_dir: &Path, generation: u64) -> Result<Option<Archive>, TreeError> {
+        let spans = run::spans(gen_dir)?;
+        let mut archive: Option<Archive> = None;
+        while let Some(span) = longest(&spans, archive.as_ref().map_or(0, Archive::seq), archive.is_none()) {
+            let run = Run::open(gen_dir, generation, span)?;
+            match &mut archive {
+                None => archive = Some(Archive::new(gen_dir, generation, run)),
+                Some(archive) => archive.push(run),
+            }
+        }
+        match archive {
+            None if !spans.is_empty() => Err(TreeError::corrupt("the base of the archive is missing")),
+            archive => Ok(archive),
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        self.newest = Arc::new(run);
+        self.runs.push(Arc::clone(&self.newest));
+    }
+
+    /// The last commit in it.
+    pub(crate) fn seq(&self) -> u64 {
+        self.newest.span().to
+    }
+
+    /// The content that it holds.
+    pub(crate) fn root(&self) -> &Root {
+        self.newest.root()
+    }
+
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.bytes()).sum()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// Checks the hash of every chunk, without decompressing anything.
+    pub(crate) fn verify(&self) -> Result<(), TreeError> {
+        for run in &self.runs {
+            for chunk in 0..run.chunks() {
+                run.verify(chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that what is read is on the medium.
+    pub(crate) fn settle(&self) -> std::io::Result<()> {
+        self.runs.iter().try_for_each(|run| run.settle())
+    }
+
+    /// One record, from the one chunk of each run that may have it.
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TreeError> {
+        for run in self.runs.iter().rev() {
+            if let Some(value) = run.get(key)? {
+                return Ok(value);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands over all records in the order of their keys; a fault of `take` ends it. All are those of the root, or this
+    /// is an error at the end.
+    pub(crate) fn walk<E: From<TreeError>>(&self, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        let (mut records, mut sum) = (0_u64, 0_u64);
+        merge(&self.runs, &mut |key, value| {
+            let Some(value) = value else { return Ok(()) };
+            records += 1;
+            sum = sum.wrapping_add(seal(self.generation, &key, value));
+            take(key, value)
+        })?;
+        let root = self.root();
+        if (records, sum) == (root.records, root.sum) {
+            Ok(())
+        } else {
+            Err(TreeError::corrupt("the records of the archive are not those of its root").into())
+        }
+    }
+
+    /// The archive with the changes up to the commit of `root` added, durably, and merged as is due. The files of this
+    /// one may be gone then, but whoever has it can read on.
+    pub(crate) fn with(&self, changes: &Pending, root: &Root) -> Result<Archive, TreeError> {
+        let span = Span { from: self.seq(), to: root.seq };
+        let mut writer = Writer::create(&self.gen_dir, self.generation, span)?;
+        for (key, value) in changes.iter() {
+            writer.put(key, value)?;
+        }
+        let mut next = self.clone();
+        next.push(writer.finish(root)?);
+        let sizes: Vec<u64> = next.runs.iter().map(|run| run.bytes()).collect();
+        match merge_from(&sizes) {
+            Some(first) => next.merged(first),
+            None => Ok(next),
+        }
+    }
+
+    /// The archive with all runs from `first` on made one.
+    fn merged(mut self, first: usize) -> Result<Archive, TreeError> {
+        let Some((older, from)) = self.runs.get(first).map(|run| (first > 0, run.span().from)) else { return Ok(self) };
+        let span = Span { from, to: self.seq() };
+        let mut writer = Writer::create(&self.gen_dir, self.generation, span)?;
+        merge(self.runs.get(first..).unwrap_or_default(), &mut |key, value| {
+            // Below the base there is nothing to delete.
+            if value.is_some() || older { writer.put(&key, value).map_err(TreeError::Io) } else { Ok(()) }
+        })?;
+        let run = writer.finish(&self.root().clone())?;
+        // A run after an empty base has the same name as both together, and has just been replaced.
+        for old in self.runs.drain(first..).filter(|old| old.span() != span) {
+            // What stays is swept up by the next open.
+            let _ = remove(old.path());
+        }
+        self.push(run);
+        Ok(self)
+    }
+
+    /// Removes the files of runs that are no part of the chain, and unfinished ones.
+    pub(crate) fn sweep(&self) {
+        run::remove_unfinished(&self.gen_dir);
+        let Ok(spans) = run::spans(&self.gen_dir) else { return };
+        for span in spans.into_iter().filter(|span| self.runs.iter().all(|run| run.span() != *span)) {
+            let _ = remove(&span.path(&self.gen_dir));
+        }
+    }
+}
+
+/// Removes all runs of a generation, whole or not.
+pub(crate) fn remove_all(gen_dir: &Path) {
+    run::remove_unfinished(gen_dir);
+    for span in run::spans(gen_dir).unwrap_or_default() {
+        let _ = remove(&span.path(gen_dir));
+    }
+}
+
+/// The run that leads furthest from `from`. Only the base may end where it begins, with an empty content.
+fn longest(spans: &[Span], from: u64, is_base: bool) -> Option<Span> {
+    let leads_on = |span: &&Span| span.from == from && (span.to > from || is_base);
+    spans.iter().filter(leads_on).max_by_key(|span| span.to).copied()
+}
+
+/// From which run on those of these sizes are to be merged, if at all: as many as it pays for.
+fn merge_from(sizes: &[u64]) -> Option<usize> {
+    let due = |first: usize| {
+        let (Some(size), Some(newer)) = (sizes.get(first), sizes.get(first + 1..)) else { return false };
+        let newer_bytes: u64 = newer.iter().sum();
+        match first {
+            0 => newer_bytes * BASE_SHARE >= *size,
+            1 if sizes.len() > RUNS_MAX => true,
+            _ => newer_bytes >= size.saturating_mul(RUN_GROWTH),
+        }
+    };
+    (0..sizes.len().saturating_sub(1)).find(|first| due(*first))
+}
+
+/// Hands over what runs, from the oldest to the newest, say together, in the order of the keys.
+pub(crate) fn merge<E: From<TreeError>>(
+    runs: &[Arc<Run>],
+    take: &mut dyn FnMut(Key, Option<&[u8]>) -> Result<(), E>,
+) -> Result<(), E> {
+    let cursors: Result<Vec<Cursor<'_>>, TreeError> = runs.iter().rev().map(|run| Cursor::new(run)).collect();
+    let mut cursors = cursors?;
+    loop {
+        let keys = cursors.iter().enumerate().filter_map(|(at, cursor)| Some((cursor.key()?, at)));
+        // Of the same key, the newest: it stands first.
+        let Some((key, newest)) = keys.min() else { return Ok(()) };
+        if let Some(cursor) = cursors.get(newest) {
+            take(key, cursor.value())?;
+        }
+        for cursor in cursors.iter_mut().filter(|cursor| cursor.key() == Some(key)) {
+            cursor.advance()?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use crate::Change;
+
+    type Model = BTreeMap<Key, Vec<u8>>;
+
+    fn key(n: u64) -> Key {
+        Key { table: 0, kind: 1, id: u128::from(n).to_be_bytes() }
+    }
+
+    fn root_of(model: &Model, seq: u64) -> Root {
+        let sum = model.iter().fold(0_u64, |sum, (key, value)| sum.wrapping_add(seal(3, key, value)));
+        let bytes = model.values().map(|value| value.len() as u64).sum();
+        Root { seq, records: model.len() as u64, sum, bytes, meta: Some(seq.to_le_bytes().to_vec()) }
+    }
+
+    fn contents(archive: &Archive) -> Result<Model, TreeError> {
+        let mut model = Model::new();
+        archive.walk::<TreeError>(&mut |key, value| {
+            model.insert(key, value.to_vec());
+            Ok(())
+        })?;
+        Ok(model)
+    }
+
+    /// Adds `steps` checkpoints of changes that are a function of their number, and returns what is then there.
+    fn grow(dir: &Path, steps: u64) -> (Archive, Model) {
+        let mut model = Model::new();
+        let base = Writer::create(dir, 3, Span { from: 0, to: 0 }).unwrap().finish(&root_of(&model, 0)).unwrap();
+        let mut archive = Archive::new(dir, 3, base);
+        for step in 1..=steps {
+            let mut pending = Pending::default();
+            let changes = (0..40).map(|n| {
+                let id = step.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(n * 7919) % 3_000;
+                let value = (n % 5 != 0).then(|| vec![(step + n) as u8; (id % 900) as usize].into());
+                Change { key: key(id), value }
+            });
+            let changes: Vec<Change> = changes.collect();
+            for change in &changes {
+                match &change.value {
+                    Some(value) => model.insert(change.key, value.to_vec()),
+                    None => model.remove(&change.key),
+                };
+            }
+            pending.add(changes);
+            archive = archive.with(&pending, &root_of(&model, step * 10)).unwrap();
+            assert!(archive.runs().len() <= RUNS_MAX + 1, "{} runs", archive.runs().len());
+        }
+        (archive, model)
+    }
+
+    #[test]
+    fn it_is_what_was_put_into_it_and_stays_so_when_it_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, model) = grow(dir.path(), 120);
+        assert!(contents(&archive).unwrap() == model);
+        let again = Archive::open(dir.path(), 3).unwrap().unwrap();
+        assert!(contents(&again).unwrap() == model);
+        assert_eq!(again.root(), &root_of(&model, 1_200));
+        again.verify().unwrap();
+        for n in 0..3_000 {
+            assert_eq!(again.get(&key(n)).unwrap(), model.get(&key(n)).cloned(), "{n}");
+        }
+    }
+
+    #[test]
+    fn the_first_run_after_an_empty_base_stays_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, model) = grow(dir.path(), 1);
+        assert_eq!(archive.runs().len(), 1);
+        assert!(contents(&Archive::open(dir.path(), 3).unwrap().unwrap()).unwrap() == model);
+    }
+
+    #[test]
+    fn what_a_cut_merge_left_is_not_in_the_way_and_is_swept_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, model) = grow(dir.path(), 50);
+        let base = archive.runs()[0].path().to_path_buf();
+        let away = dir.path().join("away");
+        // As if a longer base had been written and nothing removed.
+        let copies: Vec<_> = archive.runs().iter().map(|run| run.path().to_path_buf()).collect();
+        for path in &copies {
+            std::fs::copy(path, away.with_file_name(format!("away-{}", path.file_name().unwrap().to_str().unwrap())))
+                .unwrap();
+        }
+        let merged = archive.merged(0).unwrap();
+        assert!(merged.runs().len() == 1 && !base.exists());
+        for path in &copies {
+            std::fs::copy(away.with_file_name(format!("away-{}", path.file_name().unwrap().to_str().unwrap())), path)
+                .unwrap();
+        }
+        std::fs::write(dir.path().join("run-500-600.tmp"), b"half").unwrap();
+        let again = Archive::open(dir.path(), 3).unwrap().unwrap();
+        assert!(again.runs().len() == 1 && contents(&again).unwrap() == model);
+        again.sweep();
+        assert!(!base.exists() && !dir.path().join("run-500-600.tmp").exists());
+        assert!(contents(&Archive::open(dir.path(), 3).unwrap().unwrap()).unwrap() == model);
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_cut_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, model) = grow(dir.path(), 30);
+        for run in archive.runs() {
+            let good = std::fs::read(run.path()).unwrap();
+            let looks = || {
+                let archive = Archive::open(dir.path(), 3)?.ok_or_else(|| TreeError::corrupt("it is empty"))?;
+                archive.verify()?;
+                // Without its last run it is what it was before, which its commit tells.
+                if archive.seq() == 300 { contents(&archive).map(Some) } else { Ok(None) }
+            };
+            for bit in (0..good.len() * 8).step_by(97) {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(run.path(), &bad).unwrap();
+                assert!(!matches!(looks(), Ok(Some(_))), "bit {bit} of {:?}", run.span());
+            }
+            for len in (0..good.len()).step_by(29) {
+                std::fs::write(run.path(), &good[..len]).unwrap();
+                assert!(!matches!(looks(), Ok(Some(_))), "length {len} of {:?}", run.span());
+            }
+            std::fs::write(run.path(), &good).unwrap();
+            assert!(looks().unwrap().unwrap() == model);
+        }
+    }
+
+    #[test]
+    fn merging_writes_each_byte_a_few_times_and_keeps_few_runs() {
+        // A base of 20 MB and 1,000 checkpoints of 300 KB each.
+        let (mut sizes, mut written) = (vec![20_000_000_u64], 0);
+        let mut most = 0;
+        for _ in 0..1_000 {
+            sizes.push(300_000);
+            written += 300_000;
+            if let Some(first) = merge_from(&sizes) {
+                // Nothing coalesces but what goes into the base, whose size stays.
+                let merged: u64 = if first == 0 { 20_000_000 } else { sizes[first..].iter().sum() };
+                sizes.truncate(first);
+                sizes.push(merged);
+                written += merged;
+            }
+            most = most.max(sizes.len());
+        }
+        assert!(most <= RUNS_MAX, "{most} runs");
+        assert!(written <= 6 * 300_000_000, "{written} bytes written");
+    }
+}

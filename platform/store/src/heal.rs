@@ -1,0 +1,128 @@
+//! Makes one copy of the content from the other: the archive from sled, and sled from the archive.
+//!
+//! Each is whole by itself: sled with the journals, the archive with the journals. So damage to one costs nothing but
+//! the writing of a new one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+
+use crate::archive::{self, Archive};
+use crate::build::Builder;
+use crate::cipher::Cipher;
+use crate::compact::{Compaction, read_piece};
+use crate::pending::{Overlay, Pending};
+use crate::report::Report;
+use crate::run::{Span, Writer};
+use crate::sled_thread::{DEADLINE, Frozen};
+use crate::tree::{Scan, TreeError};
+use crate::{CommitError, Key, Store};
+
+/// Writes the archive of a generation anew from what sled holds, and removes what was there.
+pub(crate) fn archive_from_sled(gen_dir: &Path, generation: u64) -> Result<Archive, TreeError> {
+    let mut scan = Scan::new();
+    let mut writer: Option<Writer> = None;
+    archive::remove_all(gen_dir);
+    loop {
+        let (root, records) = read_piece(gen_dir, generation, &mut scan)?;
+        let mut run = match writer.take() {
+            Some(run) => run,
+            None => Writer::create(gen_dir, generation, Span { from: 0, to: root.seq })?,
+        };
+        if records.is_empty() {
+            scan.finish(&root)?;
+            return Ok(Archive::new(gen_dir, generation, run.finish(&root)?));
+        }
+        for (key, value) in records {
+            run.put(&key, Some(&value))?;
+        }
+        writer = Some(run);
+    }
+}
+
+/// Writes a generation of what the archive holds, with `changes` on top, as the content of commit `seq`; all sealed as it
+/// is.
+pub(crate) fn generation_from_archive(
+    store_dir: &Path,
+    generation: u64,
+    cipher: Cipher,
+    archive: &Archive,
+    changes: &Pending,
+    (seq, meta): (u64, Option<Vec<u8>>),
+) -> Result<Archive, CommitError> {
+    let mut builder = Builder::start(store_dir, generation, cipher)?;
+    let mut overlay = Overlay::new(changes);
+    let mut put = |key: Key, value: &[u8]| builder.put_sealed(&key, value);
+    archive.walk(&mut |key, value| overlay.record(key, value, &mut put))?;
+    overlay.end(&mut put)?;
+    builder.finish(seq, meta)
+}
+
+fn rewritten(
+    store_dir: &Path,
+    generation: u64,
+    cipher: Cipher,
+    archive: &Archive,
+    frozen: Option<&Frozen>,
+) -> Result<Archive, CommitError> {
+    let none = Pending::default();
+    let (changes, end) = match frozen {
+        Some(frozen) => (&frozen.changes, (frozen.seq, frozen.meta.clone())),
+        None => (&none, (archive.seq(), archive.root().meta.clone())),
+    };
+    generation_from_archive(store_dir, generation + 1, cipher, archive, changes, end)
+}
+
+impl From<TreeError> for CommitError {
+    fn from(error: TreeError) -> Self {
+        error.into_commit(Path::new("the archive"))
+    }
+}
+
+impl Store {
+    pub(crate) fn is_healing(&self) -> bool {
+        self.compaction.as_ref().is_some_and(|compaction| compaction.heals)
+    }
+
+    /// Begins to write the next generation from the archive, because sled fails its checks.
+    pub(crate) fn start_healing(&mut self, what: &str) {
+        let Some(archive) = self.archive.clone() else { return };
+        let fits = self.frozen.as_ref().is_none_or(|frozen| frozen.base == archive.seq());
+        if !fits || self.unsure || self.compaction.is_some() || self.builder.strong_count() > 0 {
+            return;
+        }
+        tracing::warn!(what, "store: sled fails its checks; it is made anew from the archive");
+        let (dir, generation, cipher) = (self.dir.clone(), self.generation, self.cipher.clone());
+        let frozen = self.frozen.clone();
+        let (sender, result) = sync_channel(1);
+        let work = move || {
+            let _ = sender.send(rewritten(&dir, generation, cipher, &archive, frozen.as_deref()));
+        };
+        match self.worker.post(work) {
+            Ok(()) => {
+                self.healing = Some(what.to_owned());
+                self.compaction = Some(Compaction { result, given_up: Arc::default(), heals: true });
+            }
+            Err(error) => tracing::warn!(%error, "store: no thread to heal on"),
+        }
+    }
+
+    /// Waits for a healing under way, up to a checkpoint's deadline.
+    pub(crate) fn wait_for_healing(&mut self) {
+        let Some(compaction) = self.compaction.as_ref().filter(|compaction| compaction.heals) else { return };
+        let result = match compaction.result.recv_timeout(DEADLINE) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => Err(CommitError::Corrupt("healing panicked".into())),
+        };
+        self.compaction_ended(result);
+    }
+
+    /// The next generation is in use and has everything.
+    pub(crate) fn healed(&mut self) {
+        let what = self.healing.take().unwrap_or_default();
+        tracing::warn!(generation = self.generation, what, "store: healed from the archive; nothing was lost");
+        let text = format!("sled was made anew from the archive ({what}); nothing was lost");
+        self.reports.set(Report { text, lost: false });
+    }
+}

@@ -1,0 +1,467 @@
+//! One file of the archive: a *run*, the changes that lead from one commit to another, sorted by key, in compressed
+//! chunks with an index at the end.
+//!
+//! A run is written under a temporary name, synced and renamed, and never written again. Everything in it is under a
+//! hash: the chunks' hashes stand in the index, and the index, with the root of the content as of its last commit,
+//! under one of its own. A look-up reads the one chunk that the index names.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::layout::{remove, sync_data, sync_dir};
+use crate::seal::{Purpose, Root, hasher, key_bytes, take, take_u32, take_u64};
+use crate::tree::TreeError;
+use crate::{Key, VALUE_BYTES_MAX};
+
+/// A chunk ends with the record that brings it to so many bytes.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Bytes of a record in a chunk without its value: key and length.
+const RECORD_BYTES: usize = 18 + 4;
+/// No chunk is longer, for none has more than one record beyond [`CHUNK_BYTES`].
+const CHUNK_BYTES_MAX: usize = CHUNK_BYTES + RECORD_BYTES + VALUE_BYTES_MAX;
+const MAGIC: [u8; 8] = *b"EGrun1\n\0";
+const END_MAGIC: [u8; 8] = *b"EGrunE\n\0";
+const HEADER_BYTES: usize = 8 + 3 * 8 + 8;
+const ENTRY_BYTES: usize = 18 + 8 + 4 + 4 + 1 + 8;
+const TRAILER_BYTES: usize = 8 + 4 + 4 + 8 + 8;
+const PREFIX: &str = "run-";
+const TEMPORARY: &str = ".tmp";
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How a chunk is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Codec {
+    /// As it is: compressed it would not be shorter.
+    Plain = 0,
+    /// As an LZ4 block.
+    Lz4 = 1,
+}
+
+/// What the index says of a chunk.
+#[derive(Clone, Debug)]
+struct Entry {
+    first: Key,
+    offset: u64,
+    kept: u32,
+    plain: u32,
+    codec: Codec,
+    hash: u64,
+}
+
+/// The two commits that a run leads from and to, as its name says them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Span {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl Span {
+    fn name(self) -> String {
+        format!("{PREFIX}{}-{}", self.from, self.to)
+    }
+
+    fn parse(name: &str) -> Option<Span> {
+        let (from, to) = name.strip_prefix(PREFIX)?.split_once('-')?;
+        Some(Span { from: from.parse().ok()?, to: to.parse().ok()? })
+    }
+
+    /// The file of this run.
+    pub(crate) fn path(self, gen_dir: &Path) -> PathBuf {
+        gen_dir.join(self.name())
+    }
+}
+
+/// The runs that a generation's directory holds, by their names.
+pub(crate) fn spans(gen_dir: &Path) -> io::Result<Vec<Span>> {
+    let mut spans = Vec::new();
+    for entry in fs::read_dir(gen_dir)? {
+        spans.extend(entry?.file_name().to_str().and_then(Span::parse));
+    }
+    spans.sort_unstable();
+    Ok(spans)
+}
+
+/// Removes what a cut left of runs being written. What cannot be removed only takes space.
+pub(crate) fn remove_unfinished(gen_dir: &Path) {
+    let Ok(entries) = fs::read_dir(gen_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(TEMPORARY)) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// A run being written.
+pub(crate) struct Writer {
+    file: BufWriter<File>,
+    gen_dir: PathBuf,
+    temporary: PathBuf,
+    generation: u64,
+    span: Span,
+    offset: u64,
+    first: Option<Key>,
+    chunk: Vec<u8>,
+    index: Vec<Entry>,
+    finished: bool,
+}
+
+impl Writer {
+    /// Begins a run.
+    pub(crate) fn create(gen_dir: &Path, generation: u64, span: Span) -> io::Result<Writer> {
+        let temporary = gen_dir.join(format!("{}{TEMPORARY}", span.name()));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
+        let mut writer = Writer {
+            file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
+            gen_dir: gen_dir.into(),
+            temporary,
+            generation,
+            span,
+            offset: HEADER_BYTES as u64,
+            first: None,
+            chunk: Vec::new(),
+            index: Vec::new(),
+            finished: false,
+        };
+        writer.file.write_all(&header(generation, span))?;
+        Ok(writer)
+    }
+
+    /// Adds a record, or that there is none. Keys must ascend.
+    pub(crate) fn put(&mut self, key: &Key, value: Option<&[u8]>) -> io::Result<()> {
+        self.first.get_or_insert(*key);
+        self.chunk.extend_from_slice(&key_bytes(key));
+        let len = value.map_or(0, |value| value.len() as u64 + 1);
+        self.chunk.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+        self.chunk.extend_from_slice(value.unwrap_or_default());
+        if self.chunk.len() < CHUNK_BYTES { Ok(()) } else { self.end_chunk() }
+    }
+
+    fn end_chunk(&mut self) -> io::Result<()> {
+        let Some(first) = self.first.take() else { return Ok(()) };
+        let packed = lz4_flex::block::compress(&self.chunk);
+        // What does not come back is not trusted: a fault of the compressor must not cost the only good copy.
+        let comes_back = || lz4_flex::block::decompress(&packed, self.chunk.len()).is_ok_and(|back| back == self.chunk);
+        let (codec, kept) = if packed.len() < self.chunk.len() && comes_back() {
+            (Codec::Lz4, packed.as_slice())
+        } else {
+            (Codec::Plain, self.chunk.as_slice())
+        };
+        self.file.write_all(kept)?;
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.index.push(Entry {
+            first,
+            offset: self.offset,
+            kept: length(kept),
+            plain: length(&self.chunk),
+            codec,
+            hash: chunk_hash(self.generation, self.offset, kept),
+        });
+        self.offset += kept.len() as u64;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// Completes the run: `root` is the content as of its last commit. It is durable, and has its name, afterwards.
+    pub(crate) fn finish(self, root: &Root) -> io::Result<Run> {
+        self.complete(root, true)
+    }
+
+    /// As [`Writer::finish`], for a run that need not survive.
+    pub(crate) fn finish_unsynced(self, root: &Root) -> io::Result<Run> {
+        self.complete(root, false)
+    }
+
+    fn complete(mut self, root: &Root, durable: bool) -> io::Result<Run> {
+        self.end_chunk()?;
+        let root_bytes = root.encode(self.generation);
+        let mut end = Vec::with_capacity(self.index.len() * ENTRY_BYTES + root_bytes.len() + TRAILER_BYTES);
+        self.index.iter().for_each(|entry| entry.encode(&mut end));
+        end.extend_from_slice(&root_bytes);
+        end.extend_from_slice(&self.offset.to_le_bytes());
+        for len in [self.index.len(), root_bytes.len()] {
+            end.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        end.extend_from_slice(&end_hash(self.generation, self.span, &end).to_le_bytes());
+        end.extend_from_slice(&END_MAGIC);
+        self.file.write_all(&end)?;
+        self.file.flush()?;
+        let file = self.file.get_ref().try_clone()?;
+        if durable {
+            sync_data(&file)?;
+        }
+        fs::rename(&self.temporary, self.span.path(&self.gen_dir))?;
+        self.finished = true;
+        if durable {
+            sync_dir(&self.gen_dir)?;
+        }
+        Ok(Run {
+            file,
+            path: self.span.path(&self.gen_dir),
+            generation: self.generation,
+            span: self.span,
+            root: root.clone(),
+            index: std::mem::take(&mut self.index),
+            bytes: self.offset + end.len() as u64,
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What cannot be removed now is removed by the next open.
+            let _ = remove(&self.temporary);
+        }
+    }
+}
+
+impl Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&key_bytes(&self.first));
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.kept.to_le_bytes());
+        out.extend_from_slice(&self.plain.to_le_bytes());
+        out.push(self.codec as u8);
+        out.extend_from_slice(&self.hash.to_le_bytes());
+    }
+
+    fn decode(rest: &mut &[u8]) -> Option<Entry> {
+        let first = take_key(rest)?;
+        let (offset, kept, plain) = (take_u64(rest)?, take_u32(rest)?, take_u32(rest)?);
+        let codec = match take(rest, 1)? {
+            [0] => Codec::Plain,
+            [1] => Codec::Lz4,
+            _ => return None,
+        };
+        Some(Entry { first, offset, kept, plain, codec, hash: take_u64(rest)? })
+    }
+}
+
+fn header(generation: u64, span: Span) -> [u8; HEADER_BYTES] {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    for number in [generation, span.from, span.to] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    let mut hasher = hasher(Purpose::RunHeader, generation, span.to);
+    hasher.update(&bytes);
+    bytes.extend_from_slice(&hasher.digest().to_le_bytes());
+    let mut header = [0; HEADER_BYTES];
+    header.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    header
+}
+
+fn chunk_hash(generation: u64, offset: u64, kept: &[u8]) -> u64 {
+    let mut hasher = hasher(Purpose::RunChunk, generation, offset);
+    hasher.update(kept);
+    hasher.digest()
+}
+
+fn end_hash(generation: u64, span: Span, end: &[u8]) -> u64 {
+    let mut hasher = hasher(Purpose::RunEnd, generation, span.to);
+    hasher.update(&span.from.to_le_bytes());
+    hasher.update(end);
+    hasher.digest()
+}
+
+fn take_key(rest: &mut &[u8]) -> Option<Key> {
+    let [table, kind, id @ ..]: &[u8; 18] = take(rest, 18)?.try_into().ok()?;
+    Some(Key { table: *table, kind: *kind, id: *id })
+}
+
+/// A run, open; its index is in memory.
+#[derive(Debug)]
+pub(crate) struct Run {
+    file: File,
+    path: PathBuf,
+    generation: u64,
+    span: Span,
+    root: Root,
+    index: Vec<Entry>,
+    bytes: u64,
+}
+
+impl Run {
+    /// Opens a run and verifies its header, index and root, but none of its chunks.
+    pub(crate) fn open(gen_dir: &Path, generation: u64, span: Span) -> Result<Run, TreeError> {
+        let path = span.path(gen_dir);
+        let wrong = |what: &str| TreeError::corrupt(format!("{}: {what}", span.name()));
+        let file = File::open(&path)?;
+        let bytes = file.metadata()?.len();
+        let mut head = [0; HEADER_BYTES];
+        let mut trailer = [0; TRAILER_BYTES];
+        let trailer_at = bytes.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= HEADER_BYTES as u64);
+        let trailer_at = trailer_at.ok_or_else(|| wrong("it is too short"))?;
+        file.read_exact_at(&mut head, 0)?;
+        file.read_exact_at(&mut trailer, trailer_at)?;
+        if head != header(generation, span) {
+            return Err(wrong("its header is not what its name says"));
+        }
+        let mut rest = trailer.as_slice();
+        let fields = || Some((take_u64(&mut rest)?, take_u32(&mut rest)?, take_u32(&mut rest)?, take_u64(&mut rest)?));
+        let (offset, chunks, root_len, hash) = { fields }().ok_or_else(|| wrong("it is too short"))?;
+        let index_len = u64::from(chunks) * ENTRY_BYTES as u64;
+        if rest != END_MAGIC || offset.checked_add(index_len + u64::from(root_len)) != Some(trailer_at) {
+            return Err(wrong("its end is missing"));
+        }
+        // All of the file but the chunks, whose length is that of a file that is there.
+        let mut end = vec![0; usize::try_from(bytes - offset).unwrap_or(0)];
+        file.read_exact_at(&mut end, offset)?;
+        end.truncate(end.len().saturating_sub(8 + END_MAGIC.len()));
+        if end_hash(generation, span, &end) != hash {
+            return Err(wrong("its index fails its hash"));
+        }
+        let mut rest = end.as_slice();
+        let index: Option<Vec<Entry>> = (0..chunks).map(|_| Entry::decode(&mut rest)).collect();
+        let index = index.ok_or_else(|| wrong("its index makes no sense"))?;
+        let root = take(&mut rest, root_len as usize).unwrap_or_default();
+        let root = Root::parse(root, generation).map_err(wrong)?;
+        if root.seq != span.to || index.iter().any(|entry| entry.plain as usize > CHUNK_BYTES_MAX) {
+            return Err(wrong("its index makes no sense"));
+        }
+        Ok(Run { file, path, generation, span, root, index, bytes })
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The whole content as of its last commit, of which this run is only a part.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Makes sure that what is read is on the medium: a killed process may have written and not synced.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        sync_data(&self.file)
+    }
+
+    /// Checks the hash of a chunk, and returns its bytes as they are kept.
+    pub(crate) fn verify(&self, chunk: usize) -> Result<Vec<u8>, TreeError> {
+        let Some(entry) = self.index.get(chunk) else { return Err(self.wrong("it has no such chunk")) };
+        if u64::from(entry.kept) > self.bytes {
+            return Err(self.wrong("a chunk longer than the file"));
+        }
+        let mut kept = vec![0; entry.kept as usize];
+        self.file.read_exact_at(&mut kept, entry.offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.wrong("it ends too soon"),
+            _ => TreeError::Io(error),
+        })?;
+        if chunk_hash(self.generation, entry.offset, &kept) != entry.hash {
+            return Err(self.wrong("a chunk fails its hash"));
+        }
+        Ok(kept)
+    }
+
+    /// A chunk, verified and decompressed.
+    fn chunk(&self, chunk: usize) -> Result<Vec<u8>, TreeError> {
+        let kept = self.verify(chunk)?;
+        match self.index.get(chunk) {
+            Some(Entry { codec: Codec::Lz4, plain, .. }) => {
+                let plain = *plain as usize;
+                let bytes = lz4_flex::block::decompress(&kept, plain).ok().filter(|bytes| bytes.len() == plain);
+                bytes.ok_or_else(|| self.wrong("a chunk does not decompress"))
+            }
+            _ => Ok(kept),
+        }
+    }
+
+    /// What it says of a record: `None` for nothing, else its value or that it was deleted.
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<Option<Vec<u8>>>, TreeError> {
+        let after = self.index.partition_point(|entry| entry.first <= *key);
+        let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
+        let bytes = self.chunk(chunk)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (found, value) = self.record(&mut rest)?;
+            if found == *key {
+                return Ok(Some(value.map(<[u8]>::to_vec)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn record<'a>(&self, rest: &mut &'a [u8]) -> Result<(Key, Option<&'a [u8]>), TreeError> {
+        let mut parse = || {
+            let key = take_key(rest)?;
+            let value = match take_u32(rest)? as usize {
+                0 => None,
+                len if len > VALUE_BYTES_MAX + 1 => return None,
+                len => Some(take(rest, len - 1)?),
+            };
+            Some((key, value))
+        };
+        parse().ok_or_else(|| self.wrong("a chunk makes no sense"))
+    }
+
+    fn wrong(&self, what: &str) -> TreeError {
+        TreeError::corrupt(format!("{}: {what}", self.span.name()))
+    }
+}
+
+/// Reads a run from its beginning, one chunk in memory at a time.
+pub(crate) struct Cursor<'a> {
+    run: &'a Run,
+    next_chunk: usize,
+    bytes: Vec<u8>,
+    /// Where the record after the current one begins.
+    at: usize,
+    current: Option<(Key, Option<std::ops::Range<usize>>)>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Stands on the first record.
+    pub(crate) fn new(run: &'a Run) -> Result<Cursor<'a>, TreeError> {
+        let mut cursor = Cursor { run, next_chunk: 0, bytes: Vec::new(), at: 0, current: None };
+        cursor.advance()?;
+        Ok(cursor)
+    }
+
+    /// The key it stands on; `None` after the last.
+    pub(crate) fn key(&self) -> Option<Key> {
+        self.current.as_ref().map(|(key, _)| *key)
+    }
+
+    /// The value it stands on; `None` where it was deleted.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        let (_, range) = self.current.as_ref()?;
+        self.bytes.get(range.clone()?)
+    }
+
+    pub(crate) fn advance(&mut self) -> Result<(), TreeError> {
+        let before = self.key();
+        if self.at == self.bytes.len() {
+            if self.next_chunk == self.run.chunks() {
+                self.current = None;
+                return Ok(());
+            }
+            self.bytes = self.run.chunk(self.next_chunk)?;
+            (self.next_chunk, self.at) = (self.next_chunk + 1, 0);
+        }
+        let mut rest = self.bytes.get(self.at..).unwrap_or_default();
+        let (key, value) = self.run.record(&mut rest)?;
+        let (end, len) = (self.bytes.len() - rest.len(), value.map(<[u8]>::len));
+        self.at = end;
+        self.current = Some((key, len.map(|len| end - len..end)));
+        if before.is_some_and(|before| before >= key) {
+            return Err(self.run.wrong("its records are not in order"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! What a store promises when one of its two copies, sled or the archive, is damaged: it goes on, makes it anew from the
+//! other, says so, and has lost nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store::{Change, Key, OpenError, Options, Store};
+
+type Model = BTreeMap<Key, Vec<u8>>;
+
+fn key(n: u64) -> Key {
+    Key { table: 0, kind: 1, id: u128::from(n).to_be_bytes() }
+}
+
+fn options() -> Options {
+    Options { checkpoint_commits: 20, salvage: true, ..Options::default() }
+}
+
+fn open_as(dir: &Path, options: Options) -> Result<(Store, Model), OpenError> {
+    let mut model = Model::new();
+    let load = &mut |key: Key, value: &[u8]| assert!(model.insert(key, value.to_vec()).is_none());
+    let (store, _) = Store::open(dir, options, load)?;
+    Ok((store, model))
+}
+
+fn open(dir: &Path) -> (Store, Model) {
+    open_as(dir, options()).unwrap()
+}
+
+/// Commits number `from` to `to`, each a function of its number.
+fn commit(store: &mut Store, model: &mut Model, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        let (k, value) = (key(n * 7 % 50), vec![n as u8; (n * 37 % 2_000) as usize]);
+        if n % 9 == 0 {
+            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: None }]).unwrap();
+            model.remove(&k);
+        } else {
+            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: Some(Arc::from(value.as_slice())) }]).unwrap();
+            model.insert(k, value);
+        }
+    }
+}
+
+fn runs(generation: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(generation).unwrap().map(|entry| entry.unwrap().path());
+    let mut runs: Vec<PathBuf> =
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("run-")).collect();
+    runs.sort();
+    runs
+}
+
+fn generation(dir: &Path) -> PathBuf {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("gen-"));
+    let one = found.next().unwrap();
+    assert!(found.next().is_none(), "more than one generation");
+    one
+}
+
+#[test]
+fn a_store_opens_without_sled_and_makes_it_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..90);
+    drop(store);
+    fs::remove_dir_all(generation(dir.path()).join("sled")).unwrap();
+    let (mut store, found) = open(dir.path());
+    assert!(found == model);
+    assert_eq!(store.reports().last(), None, "sled was not needed yet");
+    commit(&mut store, &mut model, 90..150);
+    drop(store);
+    let (mut store, found) = open(dir.path());
+    assert!(found == model);
+    assert_eq!(generation(dir.path()), dir.path().join("gen-2"));
+    assert!(dir.path().join("quarantine-1/gen-1/j0").exists(), "what was damaged is set aside");
+    commit(&mut store, &mut model, 150..200);
+    assert_eq!(store.info().state, store::State::Good);
+}
+
+#[test]
+fn sled_lost_while_it_runs_is_made_anew_without_a_failed_commit_and_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..50);
+    fs::remove_dir_all(generation(dir.path()).join("sled")).unwrap();
+    commit(&mut store, &mut model, 50..3_000);
+    let report = store.reports().last().expect("a report");
+    assert!(!report.lost && report.text.contains("made anew"), "{report:?}");
+    assert_eq!(store.info().generation, 2);
+    for n in 0..50 {
+        assert_eq!(store.get(key(n)).unwrap().as_deref(), model.get(&key(n)).map(Vec::as_slice));
+    }
+    drop(store);
+    assert!(open(dir.path()).1 == model);
+}
+
+#[test]
+fn an_older_sled_put_back_is_made_anew_at_its_next_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..50);
+    drop(store);
+    let sled = generation(dir.path()).join("sled");
+    let old = dir.path().join("old");
+    copy_tree(&sled, &old);
+    let (mut store, _) = open(dir.path());
+    commit(&mut store, &mut model, 50..100);
+    drop(store);
+    fs::remove_dir_all(&sled).unwrap();
+    copy_tree(&old, &sled);
+    let (mut store, found) = open(dir.path());
+    assert!(found == model);
+    commit(&mut store, &mut model, 100..200);
+    assert!(store.reports().last().is_some_and(|report| !report.lost && report.text.contains("it had come to")));
+    drop(store);
+    assert!(open(dir.path()).1 == model);
+}
+
+#[test]
+fn an_archive_that_is_damaged_missing_or_behind_is_written_anew_from_sled() {
+    for how in ["damaged", "missing", "behind"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, mut model) = open(dir.path());
+        commit(&mut store, &mut model, 1..70);
+        drop(store);
+        let generation = generation(dir.path());
+        match how {
+            "damaged" => {
+                let path = &runs(&generation)[0];
+                let mut bytes = fs::read(path).unwrap();
+                bytes[50] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+            "missing" => runs(&generation).iter().for_each(|path| fs::remove_file(path).unwrap()),
+            _ => {
+                // As after the last release had the store for a while: it knows nothing of archives.
+                let old = dir.path().join("old");
+                let kept: Vec<PathBuf> = runs(&generation);
+                copy_tree(&generation, &old);
+                let (mut store, _) = open(dir.path());
+                commit(&mut store, &mut model, 70..140);
+                drop(store);
+                runs(&generation).iter().for_each(|path| fs::remove_file(path).unwrap());
+                for path in &kept {
+                    fs::copy(old.join(path.file_name().unwrap()), path).unwrap();
+                }
+            }
+        }
+        let (mut store, found) = open(dir.path());
+        assert!(found == model, "{how}");
+        assert_eq!(runs(&generation).len(), 1, "{how}");
+        commit(&mut store, &mut model, 200..300);
+        drop(store);
+        fs::remove_dir_all(generation.join("sled")).unwrap();
+        assert!(open(dir.path()).1 == model, "{how}: the new archive is whole");
+    }
+}
+
+#[test]
+fn both_copies_damaged_is_an_error_and_not_a_guess() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..70);
+    drop(store);
+    let generation = generation(dir.path());
+    runs(&generation).iter().for_each(|path| fs::write(path, b"nothing of ours").unwrap());
+    fs::write(generation.join("sled/db"), b"nothing of ours").unwrap();
+    assert!(open_as(dir.path(), options()).unwrap_err().is_corrupt());
+}
+
+#[test]
+fn a_damaged_journal_costs_what_was_in_it_and_the_loss_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..43);
+    let mut later = model.clone();
+    commit(&mut store, &mut later, 43..50);
+    drop(store);
+    // The first frame after a turn, with whole ones behind it.
+    for name in ["j0", "j1"] {
+        let path = generation(dir.path()).join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8192 + 30] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    let careful = Options { salvage: false, ..options() };
+    assert!(open_as(dir.path(), careful).unwrap_err().is_corrupt(), "only those who ask for it get an older content");
+    let (mut store, found) = open(dir.path());
+    let report = store.reports().last().expect("a report");
+    assert!(report.lost && report.text.contains("may be lost"), "{report:?}");
+    let seq = store.info().seq;
+    assert!((20..50).contains(&seq), "{seq}");
+    let mut expected = Model::new();
+    let other = tempfile::tempdir().unwrap();
+    commit(&mut open(other.path()).0, &mut expected, 1..seq + 1);
+    assert!(found == expected, "what is kept is the content of one commit, whole");
+    assert!(dir.path().join("quarantine-1/gen-1/j0").exists());
+    commit(&mut store, &mut expected, 60..90);
+    drop(store);
+    assert!(open(dir.path()).1 == expected);
+}
+
+#[test]
+fn the_small_files_that_say_the_same_heal_each_other() {
+    for name in ["CURRENT", "gen-1/provisioned"] {
+        for damage in ["gone", "flipped", "empty"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut store, mut model) = open(dir.path());
+            commit(&mut store, &mut model, 1..30);
+            drop(store);
+            let path = dir.path().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[3] ^= 4;
+            match damage {
+                "gone" => fs::remove_file(&path).unwrap(),
+                "flipped" => fs::write(&path, bytes).unwrap(),
+                _ => fs::write(&path, b"").unwrap(),
+            }
+            let careful = Options { salvage: false, ..options() };
+            let (store, found) = open_as(dir.path(), careful).unwrap();
+            assert!(found == model, "{name} {damage}");
+            assert!(store.reports().last().is_some_and(|report| !report.lost), "{name} {damage}");
+            drop(store);
+            assert_eq!(open(dir.path()).0.reports().last(), None, "{name} {damage} is healed");
+        }
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
