@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::{Deadlines, OpenError, Store};
+use store::{CommitError, Deadlines, OpenError, Store};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use wire::PluginVersion;
@@ -88,12 +88,18 @@ struct Content {
 /// to stop serving what the store kept of it: it is reported, and what is here serves on.
 fn content(config: &Config) -> Result<Content, ExitError> {
     let (opened, damage) = open_store(config)?;
+    let lost = damage.is_some();
     let (mut snapshot, mut source) = (Snapshot::empty(), None);
-    if let Some((kept, meta)) = opened.content {
-        (snapshot, source) = (kept, Some(meta.source));
+    let (mut store, mut damage) = (None, damage);
+    if let Some(opened) = opened {
+        damage = damage.or(opened.unserved.map(|why| why.to_string()));
+        store = Some(opened.store);
+        if let Some((kept, meta)) = opened.content {
+            (snapshot, source) = (kept, Some(meta.source));
+        }
     }
-    let mut facts = StoreFacts { source, damage: damage.or(opened.unserved.map(|why| why.to_string())), file: None };
-    let mut store = opened.store;
+    let reports = store.as_ref().map(Store::reports).unwrap_or_default();
+    let mut facts = StoreFacts { source, damage, lost, file: None, reports };
     let mut durable = (snapshot.epoch, snapshot.version);
     if let Some(path) = &config.declarative_config
         && source != Some(Source::ControlPlane)
@@ -101,7 +107,7 @@ fn content(config: &Config) -> Result<Content, ExitError> {
         match changed_file(path, source) {
             Ok(None) => {}
             Ok(Some(file)) => {
-                let kept = keep_file(&mut store, &file);
+                let kept = store.as_mut().map_or(Err(CommitError::ReadOnly), |store| keep_file(store, &file));
                 (snapshot, facts.source) = (file.snapshot, Some(file.source));
                 match kept {
                     Ok(()) => durable = (snapshot.epoch, snapshot.version),
@@ -115,7 +121,7 @@ fn content(config: &Config) -> Result<Content, ExitError> {
             }
         }
     }
-    Ok(Content { snapshot, store: Some(store), durable, facts })
+    Ok(Content { snapshot, store, durable, facts })
 }
 
 /// The declarative file, compiled, unless it is the one that the store's content came from.
@@ -129,15 +135,28 @@ fn changed_file(path: &Path, kept: Option<Source>) -> Result<Option<declarative:
 
 /// Opens the store. One that fails its checks is set aside, not deleted, and a fresh one takes its place, to be filled
 /// by the control plane or the file.
-fn open_store(config: &Config) -> Result<(state::Opened, Option<String>), ExitError> {
+fn open_store(config: &Config) -> Result<(Option<state::Opened>, Option<String>), ExitError> {
     let dir = &config.store_dir();
-    match state::open(dir, config.store_options()) {
-        Ok(opened) => Ok((opened, None)),
+    let options = || store::Options {
+        // What is lost comes again: the control plane sees at hello that this node has fallen behind.
+        salvage: true,
+        progress: store::Progress::new(|records, of| {
+            tracing::info!(records, of, "reading the store");
+            os::notify::status(&format!("reading the store: {records} of {of} records"));
+        }),
+        ..config.store_options()
+    };
+    match state::open(dir, options()) {
+        Ok(opened) => Ok((Some(opened), None)),
+        Err(error @ OpenError::ReadOnly(_)) => {
+            tracing::error!(%error, "there is no store that could be read; what comes is served and not kept");
+            Ok((None, None))
+        }
         Err(error) if error.is_corrupt() => {
             tracing::error!(%error, "the store fails its checks; it is set aside and a fresh one is started");
             store::quarantine(dir).map_err(|error| unopened(&error))?;
-            let opened = state::open(dir, config.store_options()).map_err(|error| unopened(&error))?;
-            Ok((opened, Some(error.to_string())))
+            let opened = state::open(dir, options()).map_err(|error| unopened(&error))?;
+            Ok((Some(opened), Some(error.to_string())))
         }
         Err(error) => Err(unopened(&error)),
     }
@@ -269,10 +288,14 @@ impl Side {
             let listener = listener.map_err(|error| ExitError::from_io("status_listen", &error))?;
             tokio::task::spawn_local(status::serve(listener, facts.clone(), drained.subscribe()));
         }
+        let read_only = self.store.as_ref().is_none_or(Store::is_read_only);
+        let trouble = read_only.then(|| CommitError::ReadOnly.to_string());
+        reporter.update(|link| link.store_trouble.clone_from(&trouble));
         let store = self.store.map(|store| store::Thread::start(store, Deadlines::default())).transpose();
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
         let limit = cluster.as_ref().map(|cluster| cluster.shrink_limit).unwrap_or_default();
         let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit);
+        let applier = applier.in_trouble_from_the_start(trouble);
         let sync = cluster.map(|cluster| {
             let settings = sync_settings(self.node, self.prefix, cluster);
             tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))

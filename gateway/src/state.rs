@@ -103,7 +103,7 @@ pub fn change(change: &Change) -> store::Change {
 
 /// A store's content as it was found.
 pub struct Opened {
-    /// The store, ready for commits.
+    /// The store, ready for commits unless the file system is read-only.
     pub store: Store,
     /// What it held, compiled; none when it was empty or does not compile in this version of the program.
     pub content: Option<(Snapshot, Meta)>,

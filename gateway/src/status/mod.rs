@@ -45,12 +45,16 @@ pub struct Facts {
 }
 
 /// What is known of the store since it was opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct StoreFacts {
     /// Who brought the content that it held at the start.
     pub source: Option<Source>,
     /// What was wrong with it at the start, and what was done about it.
     pub damage: Option<String>,
+    /// Whether that cost content.
+    pub lost: bool,
+    /// What it found wrong with its files since, and whether anything was lost.
+    pub reports: store::Reports,
     /// What is wrong with the declarative file, while an earlier one is served.
     pub file: Option<String>,
 }
@@ -143,6 +147,9 @@ fn sync(facts: &Facts) -> Value {
         (0, _) => "declarative_config".into(),
         _ => "control_plane".into(),
     };
+    let report = store.reports.last();
+    let lost = store.lost || report.as_ref().is_some_and(|report| report.lost);
+    let damage = store.damage.clone().or(report.map(|report| report.text));
     let nack = link.last_nack.map(|(version, message)| json!({ "version": version, "message": message }));
     json!({
         "epoch": format!("{:016x}", snapshot.epoch),
@@ -162,7 +169,7 @@ fn sync(facts: &Facts) -> Value {
         "last_nack": nack,
         "declarative_config_error": store.file,
         "store": { "state": if link.store_trouble.is_some() { "not durable" } else { "ok" },
-                   "error": link.store_trouble, "damage": store.damage },
+                   "error": link.store_trouble, "damage": damage, "lost": lost },
         "heartbeat_s": link.connected.then_some(link.heartbeat_s),
         "tls_resumed": link.resumed,
         "bytes": { "in": link.bytes_in, "out": link.bytes_out },

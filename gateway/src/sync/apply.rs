@@ -98,6 +98,13 @@ impl Applier {
         Self { limit, ..self }
     }
 
+    /// Starts with a store that takes nothing, for this reason.
+    #[must_use]
+    pub fn in_trouble_from_the_start(mut self, why: Option<String>) -> Self {
+        why.into_iter().for_each(|why| self.in_trouble(why));
+        self
+    }
+
     /// What is served now.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -166,8 +173,11 @@ impl Applier {
         if self.trouble.is_none() {
             return;
         }
+        let snapshot = self.live.snapshot();
+        if self.durable == (snapshot.epoch, snapshot.version) {
+            return self.retry_writing().await;
+        }
         if !self.backlog.overflowed {
-            let snapshot = self.live.snapshot();
             return self.keep(&snapshot, &[]).await;
         }
         let Some(store) = &self.store else { return };
@@ -177,6 +187,18 @@ impl Applier {
                 drop(stage);
                 tracing::info!("the store takes content again; a full sync makes it right");
                 self.trouble.iter_mut().for_each(|trouble| trouble.healed = true);
+            }
+            Err(error) => self.in_trouble(error.to_string()),
+        }
+    }
+
+    /// Nothing waits to be written: all there is to find out is whether something could be.
+    async fn retry_writing(&mut self) {
+        let Some(store) = &self.store else { return };
+        match store.retry_writing().await {
+            Ok(()) => {
+                tracing::info!("the store takes changes again");
+                self.trouble = None;
             }
             Err(error) => self.in_trouble(error.to_string()),
         }
@@ -240,9 +262,11 @@ impl Applier {
         };
         match kept {
             Ok(()) => {
-                self.durable = if self.store.is_some() { (full.epoch, full.version) } else { self.durable };
                 self.backlog = Backlog::default();
-                self.trouble = None;
+                if self.store.is_some() {
+                    self.durable = (full.epoch, full.version);
+                    self.trouble = None;
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "a full sync is served but not durable");

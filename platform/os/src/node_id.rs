@@ -37,7 +37,12 @@ pub fn load_or_create(state_dir: &Path) -> Result<u128, NodeIdError> {
     let kernel = |error| NodeIdError { path: KERNEL_UUID.into(), error };
     let fresh = file::read_bounded(KERNEL_UUID.as_ref(), BYTES_MAX).map_err(kernel)?;
     let id = parse(&fresh).ok_or_else(|| kernel(io::ErrorKind::InvalidData.into()))?;
-    file::replace(&path, &fresh, 0o644).map_err(|error| NodeIdError { path, error })?;
+    match file::replace(&path, &fresh, 0o644) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            tracing::warn!(file = %path.display(), "the file system is read-only; this node's new id is for this run only");
+        }
+        done => done.map_err(|error| NodeIdError { path, error })?,
+    }
     Ok(id)
 }
 

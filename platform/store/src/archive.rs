@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::Key;
 use crate::layout::remove;
-use crate::pending::Pending;
+use crate::pending::{Pending, Take};
 use crate::run::{self, Cursor, Run, Span, Writer};
 use crate::seal::{Root, seal};
 use crate::tree::TreeError;
@@ -111,7 +111,7 @@ impl Archive {
 
     /// Hands over all records in the order of their keys; a fault of `take` ends it. All are those of the root, or this
     /// is an error at the end.
-    pub(crate) fn walk<E: From<TreeError>>(&self, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn walk<E: From<TreeError>>(&self, take: Take<'_, E>) -> Result<(), E> {
         let (mut records, mut sum) = (0_u64, 0_u64);
         merge(&self.runs, &mut |key, value| {
             let Some(value) = value else { return Ok(()) };
@@ -201,11 +201,11 @@ fn merge_from(sizes: &[u64]) -> Option<usize> {
     (0..sizes.len().saturating_sub(1)).find(|first| due(*first))
 }
 
+/// Takes a record, or that there is none, and may end the walk.
+pub(crate) type TakeChange<'a, E> = &'a mut dyn FnMut(Key, Option<&[u8]>) -> Result<(), E>;
+
 /// Hands over what runs, from the oldest to the newest, say together, in the order of the keys.
-pub(crate) fn merge<E: From<TreeError>>(
-    runs: &[Arc<Run>],
-    take: &mut dyn FnMut(Key, Option<&[u8]>) -> Result<(), E>,
-) -> Result<(), E> {
+pub(crate) fn merge<E: From<TreeError>>(runs: &[Arc<Run>], take: TakeChange<'_, E>) -> Result<(), E> {
     let cursors: Result<Vec<Cursor<'_>>, TreeError> = runs.iter().rev().map(|run| Cursor::new(run)).collect();
     let mut cursors = cursors?;
     loop {

@@ -80,6 +80,38 @@ impl From<TreeError> for CommitError {
 }
 
 impl Store {
+    /// Reads both copies of the content to the end, as opening reads only one.
+    ///
+    /// # Errors
+    /// [`CommitError::Corrupt`] names the copy that fails; the other may be whole, and the next checkpoint makes it good.
+    pub fn verify(&mut self) -> Result<(), CommitError> {
+        self.wait();
+        self.end_compaction()?;
+        let dir = self.generation_dir();
+        let failed = |copy: &str, error: TreeError| match error {
+            TreeError::Corrupt(what) => CommitError::Corrupt(format!("{copy}: {what}")),
+            TreeError::Io(error) => CommitError::io(&dir, error),
+        };
+        let Some(archive) = &self.archive else { return Err(CommitError::Corrupt("there is no archive".into())) };
+        archive.walk::<TreeError>(&mut |_, _| Ok(())).map_err(|error| failed("archive", error))?;
+        if self.read_only {
+            // sled writes when it opens.
+            return Ok(());
+        }
+        let mut scan = Scan::new();
+        loop {
+            let (root, records) =
+                read_piece(&dir, self.generation, &mut scan).map_err(|error| failed("sled", error))?;
+            if records.is_empty() {
+                if root.seq < archive.seq() {
+                    let what = format!("it is of commit {}, the archive of {}", root.seq, archive.seq());
+                    return Err(CommitError::Corrupt(format!("sled: {what}")));
+                }
+                return scan.finish(&root).map_err(|error| failed("sled", error));
+            }
+        }
+    }
+
     pub(crate) fn is_healing(&self) -> bool {
         self.compaction.as_ref().is_some_and(|compaction| compaction.heals)
     }

@@ -66,6 +66,9 @@ impl Pending {
     }
 }
 
+/// Takes a record, and may end the walk.
+pub(crate) type Take<'a, E> = &'a mut dyn FnMut(Key, &[u8]) -> Result<(), E>;
+
 /// Puts changes on top of records that come in order.
 pub(crate) struct Overlay<'a> {
     changes: Peekable<btree_map::Iter<'a, Key, Option<Arc<[u8]>>>>,
@@ -77,12 +80,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// Takes the next record and hands over what is there up to its key.
-    pub(crate) fn record<E>(
-        &mut self,
-        key: Key,
-        value: &[u8],
-        take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(crate) fn record<E>(&mut self, key: Key, value: &[u8], take: Take<'_, E>) -> Result<(), E> {
         while let Some((changed, new)) = self.changes.next_if(|(changed, _)| **changed < key) {
             give(*changed, new, take)?;
         }
@@ -93,7 +91,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// Hands over what is behind the last record.
-    pub(crate) fn end<E>(self, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn end<E>(self, take: Take<'_, E>) -> Result<(), E> {
         for (changed, new) in self.changes {
             give(*changed, new, take)?;
         }
@@ -101,7 +99,7 @@ impl<'a> Overlay<'a> {
     }
 }
 
-fn give<E>(key: Key, value: &Option<Arc<[u8]>>, take: &mut dyn FnMut(Key, &[u8]) -> Result<(), E>) -> Result<(), E> {
+fn give<E>(key: Key, value: &Option<Arc<[u8]>>, take: Take<'_, E>) -> Result<(), E> {
     value.as_ref().map_or(Ok(()), |value| take(key, value))
 }
 

@@ -280,6 +280,14 @@ impl Store {
         self.read_only
     }
 
+    /// Looks whether a file system that was read-only can be written by now, and if so, does what opening left out.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; [`CommitError::ReadOnly`] as long as nothing has changed.
+    pub fn retry_writing(&mut self) -> Result<(), CommitError> {
+        self.settle_writing()
+    }
+
     /// What was wrong with the store's files, for whoever wants to ask later on.
     pub fn reports(&self) -> Reports {
         self.reports.clone()
@@ -340,7 +348,7 @@ impl Store {
     }
 
     /// Waits for a checkpoint under way, up to its deadline.
-    fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::wait) else { return };
         if matches!(outcome, Outcome::Running) {
             self.checkpoint_failed("sled does not answer".into(), false);

@@ -167,6 +167,14 @@ impl Thread {
         self.ask(self.deadlines.step, |desk| Ok(desk.store.info())).await
     }
 
+    /// See [`Store::retry_writing`].
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn retry_writing(&self) -> Result<(), CommitError> {
+        self.ask(self.deadlines.step, |desk| desk.store.retry_writing()).await
+    }
+
     /// Why the thread was given up, if it was.
     pub fn abandoned(&self) -> Option<String> {
         self.handle.0.lock().abandoned.clone()
