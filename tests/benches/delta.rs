@@ -1,5 +1,7 @@
 //! What a one-field change costs from end to end, with the programs that ship: time from the Admin API's answer until
-//! requests see it, CPU time of both programs, and their memory, at three sizes of configuration.
+//! requests see it, CPU time of both programs, bytes that they write, their memory and its peaks, and how long a
+//! data plane takes from its start to its first answer without its control plane, at three sizes of configuration. What it
+//! allocates and looks at: `cargo test -p gateway --test a_delta_costs_what_it_touches -- --nocapture`.
 //! `cargo build --release && cargo bench -p tests --bench delta`
 
 use serde_json::json;
@@ -15,16 +17,29 @@ const SIZES: [usize; 3] = [120, 3_000, 30_000];
 const CHANGES: usize = 60;
 /// Between two changes whose CPU time is counted: long enough for the first to be acknowledged, so that none are merged.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Cold starts per measurement.
+const STARTS: usize = 5;
 
 /// What was measured at one size.
 struct Row {
     /// From the answer of the Admin API to the first answer of the gateway that shows the change, ascending.
     live: Vec<Duration>,
-    cp_cpu: Duration,
-    dp_cpu: Duration,
+    cp: Cost,
+    dp: Cost,
     cp_memory: Memory,
     dp_memory: Memory,
     dp_restarted: Memory,
+    /// From the start of the process to the first answer of a route, ascending.
+    cold: Vec<Duration>,
+}
+
+/// Of one change.
+struct Cost {
+    cpu: Duration,
+    /// To files and sockets; what of it reaches a device: platform/store/examples/measure.rs.
+    written: u64,
+    /// How far the resident memory rose above what it was before, in KiB.
+    rise: u64,
 }
 
 /// In KiB.
@@ -35,25 +50,17 @@ struct Memory {
 }
 
 fn main() {
-    println!(
-        "{:>8} | {:>8} {:>8} {:>8} | {:>9} {:>9} | {:>26} | {:>26} | {:>26}",
-        "entities", "live p50", "p90", "max", "CPU of CP", "CPU of DP", "RSS (anon, peak) CP", "DP", "DP restarted"
-    );
     for size in SIZES {
         let row = measure(size);
-        let ms = |share: usize| row.live[(row.live.len() - 1) * share / 100].as_secs_f64() * 1e3;
-        let us = |time: Duration| format!("{} us", time.as_micros());
-        println!(
-            "{size:>8} | {:>5.2} ms {:>5.2} ms {:>5.2} ms | {:>9} {:>9} | {:>26} | {:>26} | {:>26}",
-            ms(50),
-            ms(90),
-            ms(100),
-            us(row.cp_cpu),
-            us(row.dp_cpu),
-            row.cp_memory.to_string(),
-            row.dp_memory.to_string(),
-            row.dp_restarted.to_string()
-        );
+        let ms = |times: &[Duration], share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+        let live = |share| ms(&row.live, share);
+        println!("{size} entities");
+        println!("  live after {:.2} ms (median), {:.2} (p90), {:.2} (worst)", live(50), live(90), live(100));
+        println!("  a change on the data plane: {}", row.dp);
+        println!("  a change on the control plane: {}", row.cp);
+        println!("  data plane: {}; restarted: {}", row.dp_memory, row.dp_restarted);
+        println!("  control plane: {}", row.cp_memory);
+        println!("  start to first answer: {:.0} ms (median), {:.0} (worst)", ms(&row.cold, 50), ms(&row.cold, 100));
     }
 }
 
@@ -64,11 +71,39 @@ fn measure(size: usize) -> Row {
     pair.acknowledged();
     let (cp_memory, dp_memory) = (Memory::of(&pair.cp), Memory::of(&pair.dp));
     let live = live(&mut pair, &config);
-    let (cp_cpu, dp_cpu) = cpu(&mut pair, &config);
+    let (cp, dp) = cost(&mut pair, &config);
     pair.acknowledged();
     pair.dp = pair.dp.kill().start();
     pair.dp.is_ready();
-    Row { live, cp_cpu, dp_cpu, cp_memory, dp_memory, dp_restarted: Memory::of(&pair.dp) }
+    let dp_restarted = Memory::of(&pair.dp);
+    pair.link.down();
+    let cold = cold(&mut pair, &config);
+    Row { live, cp, dp, cp_memory, dp_memory, dp_restarted, cold }
+}
+
+/// Kills the data plane and asks it until it answers, again and again, while its control plane is away.
+fn cold(pair: &mut Pair, config: &Config) -> Vec<Duration> {
+    let (path, host) = (config.request_path(0), config.route_host(0));
+    let setup = pair.dp.resettled();
+    let proxy = pair.dp.address("proxy");
+    let answers = || {
+        let mut client = Client::connect(proxy).ok()?;
+        let answer = client.request("GET", &path, &[("host", host.as_str())], b"").ok()?;
+        (answer.status == 200).then_some(())
+    };
+    let mut times = Vec::with_capacity(STARTS);
+    for _ in 0..STARTS {
+        drop(pair.dp.kill());
+        let start = Instant::now();
+        pair.dp = setup.clone().start();
+        while answers().is_none() {
+            assert!(start.elapsed() < tests::wait::PATIENCE, "it never answers");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        times.push(start.elapsed());
+    }
+    times.sort();
+    times
 }
 
 /// Toggles whether route 0 strips its path, and asks the gateway without a pause until the origin is asked otherwise.
@@ -97,20 +132,25 @@ fn live(pair: &mut Pair, config: &Config) -> Vec<Duration> {
     times
 }
 
-/// CPU time of both per change, while nobody asks either for anything else.
-fn cpu(pair: &mut Pair, config: &Config) -> (Duration, Duration) {
+/// What a change costs each of both, while nobody asks either for anything else.
+fn cost(pair: &mut Pair, config: &Config) -> (Cost, Cost) {
     let route = path_of_route(config);
     let mut admin = Client::connect(pair.cp.address("admin")).expect("it listens");
     std::thread::sleep(PAUSE);
-    let read = |pair: &Pair| (pair.cp.cpu_ns(), pair.dp.cpu_ns());
-    let before = read(pair);
+    let read = |daemon: &Daemon| (daemon.cpu_ns(), daemon.written_bytes(), daemon.memory_kib("VmRSS"));
+    let before = (read(&pair.cp), read(&pair.dp));
+    pair.cp.forget_peak();
+    pair.dp.forget_peak();
     for change in 0..CHANGES {
         patch(&mut admin, &route, change % 2 == 1);
         std::thread::sleep(PAUSE);
     }
-    let after = read(pair);
-    let each = |before: u64, after: u64| Duration::from_nanos((after - before) / CHANGES as u64);
-    (each(before.0, after.0), each(before.1, after.1))
+    let cost = |daemon: &Daemon, before: (u64, u64, u64)| Cost {
+        cpu: Duration::from_nanos((daemon.cpu_ns() - before.0) / CHANGES as u64),
+        written: (daemon.written_bytes() - before.1) / CHANGES as u64,
+        rise: daemon.memory_kib("VmHWM").saturating_sub(before.2),
+    };
+    (cost(&pair.cp, before.0), cost(&pair.dp, before.1))
 }
 
 fn path_of_route(config: &Config) -> String {
@@ -131,9 +171,22 @@ impl Memory {
     }
 }
 
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { cpu, written, rise } = self;
+        write!(f, "{} us of CPU, {written} bytes written, at most {rise} KiB above what was resident", cpu.as_micros())
+    }
+}
+
 impl std::fmt::Display for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mib = |kib: u64| kib as f64 / 1024.0;
-        write!(f, "{:.1} ({:.1}, {:.1}) MiB", mib(self.resident), mib(self.anonymous), mib(self.peak))
+        write!(
+            f,
+            "{:.1} MiB resident ({:.1} anonymous), {:.1} at its peak",
+            mib(self.resident),
+            mib(self.anonymous),
+            mib(self.peak)
+        )
     }
 }

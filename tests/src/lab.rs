@@ -290,6 +290,15 @@ impl Daemon {
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
+    /// Bytes that it has written so far, to files and sockets (`wchar` of /proc/<pid>/io; `write_bytes` counts whole
+    /// folios of the page cache, and what else is in them).
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        line.and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
     /// Lets `VmHWM` start anew from what is resident now.
     pub fn forget_peak(&self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.pid()), "5");
