@@ -42,6 +42,17 @@ impl Lab {
         lab
     }
 
+    /// The same with certificates that last longer than they usually do.
+    ///
+    /// # Panics
+    /// When the programs are not built.
+    #[must_use]
+    pub fn lasting(days: u32) -> Self {
+        let lab = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        lab.gen_cert_for("cluster", &["-d", &days.to_string()]);
+        lab
+    }
+
     /// Where the lab keeps its files.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -50,8 +61,13 @@ impl Lab {
 
     /// Makes another cluster certificate, `<name>.crt` and `<name>.key`.
     pub fn gen_cert(&self, name: &str) {
+        self.gen_cert_for(name, &[]);
+    }
+
+    fn gen_cert_for(&self, name: &str, flags: &[&str]) {
         let (cert, key) = (self.path().join(format!("{name}.crt")), self.path().join(format!("{name}.key")));
-        let output = Command::new(program("cp-lite")).args(["hybrid", "gen_cert"]).args([cert, key]).output();
+        let output =
+            Command::new(program("cp-lite")).args(["hybrid", "gen_cert"]).args([cert, key]).args(flags).output();
         let output = output.expect("cp-lite is built: cargo build --release");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -67,7 +83,7 @@ impl Lab {
             ("cluster_cert".to_owned(), quoted(&self.path().join("cluster.crt"))),
             ("cluster_cert_key".to_owned(), quoted(&self.path().join("cluster.key"))),
         ];
-        Setup { program: "cp-lite", dir, settings, env: Vec::new(), as_nobody: false }
+        Setup { program: "cp-lite", dir, settings, env: Vec::new(), as_nobody: false, programs: None }
     }
 
     /// A data plane that is not started yet.
@@ -83,7 +99,7 @@ impl Lab {
             ("cluster_cert".to_owned(), quoted(&self.path().join("cluster.crt"))),
             ("cluster_cert_key".to_owned(), quoted(&self.path().join("cluster.key"))),
         ];
-        Setup { program: "edge-gateway", dir, settings, env: Vec::new(), as_nobody: false }
+        Setup { program: "edge-gateway", dir, settings, env: Vec::new(), as_nobody: false, programs: None }
     }
 }
 
@@ -95,6 +111,7 @@ pub struct Setup {
     settings: Vec<(String, String)>,
     env: Vec<(String, String)>,
     as_nobody: bool,
+    programs: Option<PathBuf>,
 }
 
 impl Setup {
@@ -139,6 +156,13 @@ impl Setup {
         }
         fs::copy(program(self.program), lab.join(self.program)).expect("it is built");
         self.as_nobody = true;
+        self
+    }
+
+    /// Runs the program of this name that is there, an older one say, instead of today's.
+    #[must_use]
+    pub fn of(mut self, programs: Option<&Path>) -> Self {
+        self.programs = programs.map(Path::to_owned);
         self
     }
 
@@ -189,7 +213,8 @@ impl Setup {
         let file = self.dir.with_extension("toml");
         let text: String = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::write(&file, text).expect("the lab is writable");
-        let mut command = Command::new(program(self.program));
+        let given = self.programs.as_ref().map(|programs| programs.join(self.program));
+        let mut command = Command::new(given.unwrap_or_else(|| program(self.program)));
         if self.as_nobody {
             command = Command::new(self.dir.with_file_name(self.program));
             command.uid(NOBODY).gid(NOBODY);
@@ -421,7 +446,7 @@ pub fn program(name: &str) -> PathBuf {
     given.unwrap_or_else(|| target().join("release")).join(name)
 }
 
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
 }

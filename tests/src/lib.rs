@@ -15,5 +15,7 @@ pub mod origin;
 pub mod pair;
 pub mod planes;
 pub mod relay;
+pub mod released;
 pub mod shape;
+pub mod tap;
 pub mod wait;
