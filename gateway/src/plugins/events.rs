@@ -261,3 +261,44 @@ impl Teller {
 fn bit(kind: Kind) -> u64 {
     1 << kind.index()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::registry;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn where_nobody_asks_nothing_is_kept_compared_or_started() {
+        let registry = Registry::new(&registry::ALL);
+        let events = Events::new(registry.clone());
+        let (before, after) = (Arc::new(Snapshot::with(registry.clone())), Arc::new(Snapshot::with(registry.clone())));
+        let gone = [Change::Delete { kind: Kind::Consumer, id: Id(1) }];
+        events.swapped(&before, &after, Some(&gone));
+        events.swapped(&before, &after, None);
+        let idle = |events: &Events| {
+            let queue = events.teller.lock();
+            queue.untold.is_none() && !queue.running
+        };
+        assert!(idle(&events));
+        // State of consumers is no reason to look at what else has changed.
+        let _state = registry.states().of::<AtomicU32>("limit", Kind::Consumer, Id(1));
+        events.swapped(&before, &after, Some(&[Change::Delete { kind: Kind::Route, id: Id(1) }]));
+        assert!(idle(&events));
+        events.swapped(&before, &after, Some(&gone));
+        assert!(!idle(&events));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let snapshot = Arc::new(Snapshot::empty());
+        let keys = |from: usize| Some((from..from + KEYS_MAX / 2).map(|id| (Kind::Route, Id(id as u128))).collect());
+        let mut step = Step { before: snapshot.clone(), after: snapshot.clone(), touched: keys(0) };
+        step.extend(snapshot.clone(), keys(KEYS_MAX / 2));
+        assert_eq!(step.touched.as_ref().map(BTreeSet::len), Some(KEYS_MAX));
+        step.extend(snapshot.clone(), keys(KEYS_MAX));
+        assert_eq!(step.touched, None, "from here on both snapshots are compared");
+        step.extend(snapshot, keys(0));
+        assert_eq!(step.touched, None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The programs of an earlier release against today's, in both directions, and one store under both: what a fleet in the
+//! middle of an update, and an A/B image that is rolled back, live on. The old programs are built from this repository's
+//! history; where there is none, that is said loudly and nothing is judged here.
+
+use serde_json::json;
+use std::path::Path;
+use tests::lab::{Daemon, Lab};
+use tests::pair::{apply, follower, head, load, put, row};
+use tests::relay::Relay;
+use tests::released::programs;
+use tests::wait;
+
+/// The message of a route's answer; none where there is no such route.
+fn says(dp: &mut Daemon, path: &str) -> Option<String> {
+    let answer = dp.get(path, &[]);
+    (answer.status == 200).then(|| answer.json()["message"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A route that answers with a message, without an upstream.
+fn route(cp: &mut Daemon, name: &str) {
+    cp.admin_ok("POST", "/services", &json!({ "name": name, "host": "127.0.0.1" }));
+    let path = format!("/services/{name}/routes");
+    cp.admin_ok("POST", &path, &json!({ "name": name, "paths": [format!("/{name}")] }));
+    let config = json!({ "status_code": 200, "message": name });
+    let plugin = json!({ "name": "request-termination", "config": config });
+    cp.admin_ok("POST", &format!("/routes/{name}/plugins"), &plugin);
+}
+
+fn settle(cp: &mut Daemon, dp: &mut Daemon) -> u64 {
+    let head = head(cp);
+    dp.serves_version(head);
+    wait::until("the durable ack", || (row(cp)?["durable_version"].as_u64()? >= head).then_some(()));
+    head
+}
+
+/// A data plane of one release follows a control plane of another: full sync, deltas, an absence, a restart, refusals.
+fn follows(cp: Option<&Path>, dp: Option<&Path>, incremental: bool) {
+    let lab = Lab::new();
+    let mut cp = lab.cp("cp").of(cp).start();
+    route(&mut cp, "first");
+    let consumers: Vec<_> =
+        (0..300).map(|n| put("consumers", json!({ "username": format!("consumer-{n}") }))).collect();
+    apply(&mut cp, &consumers);
+    let link = Relay::to(cp.address("cluster"));
+    let setup =
+        follower(&lab, "dp", &link).of(dp).with_text("incremental_sync", if incremental { "on" } else { "off" });
+    let mut dp = setup.start();
+    settle(&mut cp, &mut dp);
+    assert_eq!(says(&mut dp, "/first").as_deref(), Some("first"));
+
+    // Deltas: a creation, a change, a deletion with its cascade.
+    route(&mut cp, "second");
+    cp.admin_ok("PATCH", "/routes/first", &json!({ "paths": ["/first", "/changed"] }));
+    cp.admin_ok("PATCH", "/services/first", &json!({ "retries": 1 }));
+    settle(&mut cp, &mut dp);
+    assert_eq!([says(&mut dp, "/second"), says(&mut dp, "/changed")], [Some("second".into()), Some("first".into())]);
+    assert_eq!(cp.admin("DELETE", "/routes/second", &json!(null)).status, 204);
+    settle(&mut cp, &mut dp);
+    assert_eq!(says(&mut dp, "/second"), None);
+
+    // An absence, with a restart of the data plane in it.
+    link.down();
+    route(&mut cp, "third");
+    dp = dp.kill().start();
+    dp.is_ready();
+    assert_eq!([says(&mut dp, "/changed"), says(&mut dp, "/third")], [Some("first".into()), None]);
+    link.up();
+    settle(&mut cp, &mut dp);
+    assert_eq!(says(&mut dp, "/third").as_deref(), Some("third"));
+
+    // Credentials that end, and a restart of the control plane.
+    cp.admin_ok("POST", "/consumers/consumer-7/key-auth", &json!({ "key": "ends", "ttl": 3600 }));
+    cp.admin_ok("POST", "/routes/third/plugins", &json!({ "name": "key-auth" }));
+    cp = cp.kill().start();
+    settle(&mut cp, &mut dp);
+    assert_eq!([dp.get("/third", &[]).status, dp.get("/third", &[("apikey", "ends")]).status], [401, 200]);
+    assert_eq!(row(&mut cp).expect("a row")["sync_status"], "normal");
+}
+
+#[test]
+fn a_released_data_plane_follows_todays_control_plane() {
+    let Some(then) = programs() else { return };
+    follows(None, Some(&then), true);
+}
+
+#[test]
+fn todays_data_plane_follows_a_released_control_plane() {
+    let Some(then) = programs() else { return };
+    follows(Some(&then), None, true);
+}
+
+#[test]
+fn both_get_along_by_full_syncs_alone() {
+    let Some(then) = programs() else { return };
+    follows(None, Some(&then), false);
+    follows(Some(&then), None, false);
+}
+
+#[test]
+fn a_large_full_sync_and_what_follows_it_get_across() {
+    let Some(then) = programs() else { return };
+    let config = tests::generate::Config {
+        shape: tests::generate::Shape::of(3_000),
+        seed: 1,
+        origin: ([127, 0, 0, 1], 9).into(),
+    };
+    for (cp, dp) in [(None, Some(&*then)), (Some(&*then), None)] {
+        let lab = Lab::new();
+        let mut cp = lab.cp("cp").of(cp).start();
+        load(&lab, &mut cp, &config.declarative());
+        let link = Relay::to(cp.address("cluster"));
+        let mut dp = follower(&lab, "dp", &link).of(dp).start();
+        settle(&mut cp, &mut dp);
+        route(&mut cp, "after");
+        settle(&mut cp, &mut dp);
+        assert_eq!(says(&mut dp, "/after").as_deref(), Some("after"));
+    }
+}
+
+/// A device is updated and rolled back: one store under today's program, then under the one of then, then under today's.
+#[test]
+fn a_store_goes_from_today_to_then_and_back_without_losing_a_version() {
+    let Some(then) = programs() else { return };
+    for mode in ["off", "aes-256-gcm"] {
+        let lab = Lab::new();
+        let mut cp = lab.cp("cp").start();
+        route(&mut cp, "first");
+        let link = Relay::to(cp.address("cluster"));
+        let setup = follower(&lab, "dp", &link).with_text("declarative_config_encryption_mode", mode);
+        let mut dp = setup.start();
+        settle(&mut cp, &mut dp);
+        route(&mut cp, "second");
+        let version = settle(&mut cp, &mut dp);
+        for (round, programs) in [Some(&*then), None, Some(&*then), None].into_iter().enumerate() {
+            // Nobody to ask: what it serves is what it found.
+            link.down();
+            dp = dp.kill().of(programs).start();
+            dp.is_ready();
+            let found = dp.sync_status()["version"].as_u64().expect("a version");
+            assert!(found >= version, "{mode}, round {round}: {found}");
+            assert_eq!(says(&mut dp, "/second").as_deref(), Some("second"), "{mode}, round {round}");
+            if round > 0 {
+                let path = format!("/round-{}", round - 1);
+                assert!(says(&mut dp, &path).is_some(), "{mode}, round {round}: {path} was durable");
+            }
+            // It goes on where it was, and leaves something for the next.
+            link.up();
+            route(&mut cp, &format!("round-{round}"));
+            settle(&mut cp, &mut dp);
+            assert_eq!(dp.sync_status()["mode"], "tail", "{mode}, round {round}: no full sync was needed");
+        }
+    }
+}
