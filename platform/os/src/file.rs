@@ -17,6 +17,48 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_directory_of(path)
 }
 
+/// A file being written piece by piece under a temporary name beside its own, which it takes in [`Replacement::finish`].
+/// Dropped before that, it is gone, and what there was before is still there.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    finished: bool,
+}
+
+impl Replacement {
+    /// Begins. `mode` is the permission bits of the new file.
+    pub fn begin(path: &Path, mode: u32) -> io::Result<Replacement> {
+        let temporary = temporary_beside(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        Ok(Replacement { path: path.to_owned(), temporary, file, finished: false })
+    }
+
+    /// What is being written, open for reading too.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Makes it durable and puts it in its place: after a crash that holds either the old content or the new.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.path)?;
+        self.finished = true;
+        sync_directory_of(&self.path)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What stays is overwritten by the next one of this name.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
 /// Writes a file that must not exist yet, durably. A symbolic link in its place counts as existing.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
@@ -84,6 +126,21 @@ mod tests {
         assert!(replace(&path, b"new", 0o600).is_err());
         assert_eq!(fs::read(path.join("inside")).unwrap(), b"kept");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replacement_in_pieces_is_whole_or_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let mut replacement = Replacement::begin(&path, 0o600).unwrap();
+        replacement.file().write_all(b"half").unwrap();
+        drop(replacement);
+        assert_eq!((fs::read(&path).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"old".to_vec(), 1));
+        let mut replacement = Replacement::begin(&path, 0o600).unwrap();
+        replacement.file().write_all(b"new").unwrap();
+        replacement.finish().unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"new".to_vec(), 1));
     }
 
     #[test]

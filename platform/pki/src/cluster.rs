@@ -32,7 +32,7 @@ const SESSIONS_MAX: usize = 4096;
 /// A data plane talks to a few control planes.
 const CLIENT_SESSIONS_MAX: usize = 8;
 /// How many intermediate certificates a chain may have in `pki` mode (Kong: depth 4).
-const DEPTH_MAX: u32 = 4;
+pub(crate) const DEPTH_MAX: u32 = 4;
 
 /// How the ends of the link come to trust each other (Kong: `cluster_mtls`).
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 //!
 //! [`material`] reads what operators give (a path, PEM, base64 of PEM), [`identity`] is our own cluster certificate,
 //! [`authorities`] is a set of trusted CAs, [`cluster`] is the link between control plane and data plane, [`proxy`]
-//! is the listener for clients, [`upstream`] the way to origins, [`issue`] makes certificates, and `inspect`
+//! is the listener for clients, [`upstream`] the way to origins, [`signed`] signs what travels as a file, [`issue`] makes certificates, and `inspect`
 //! (a cargo feature: the data plane does without) reads one in full.
 //!
 //! The cryptography provider is always *ring*, always named explicitly.
@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod issue;
 pub mod material;
 pub mod proxy;
+pub mod signed;
 pub mod upstream;
 mod verify;
 
@@ -37,6 +38,7 @@ pub use proxy::{certified_key, proxy_server};
 pub use rustls::sign::CertifiedKey;
 pub use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 pub use rustls_pki_types::ServerName;
+pub use signed::{Proof, Role, Sha256, SignatureError, Signed, Verifier};
 pub use upstream::{UpstreamTls, upstream_client};
 
 /// The SHA-256 of a certificate's DER form: how certificates are compared and named to people.

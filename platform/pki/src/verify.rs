@@ -180,7 +180,7 @@ fn check_dates(certificate: &[u8], now: UnixTime) -> Result<(), Refusal> {
     if now > not_after { Err(Refusal::Expired { not_after }) } else { Ok(()) }
 }
 
-fn check_name(end_entity: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Refusal> {
+pub(crate) fn check_name(end_entity: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Refusal> {
     let parsed = EndEntityCert::try_from(end_entity).map_err(|error| refusal(&error, end_entity, 0))?;
     parsed.verify_is_valid_for_subject_name(name).map_err(|_| Refusal::WrongName { name: name.to_str().into_owned() })
 }

@@ -7,8 +7,11 @@
 //! does, [`compat`] decides which nodes get anything at all, [`shrink`] what a node does not take unasked, [`dp`] and [`cp`]
 //! are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
+//!
+//! [`bundle`] is a full sync in a file.
 
 pub mod backoff;
+pub mod bundle;
 pub mod compat;
 pub mod cp;
 pub mod delta;

@@ -117,7 +117,7 @@ impl Blob {
 }
 
 /// Whether an announcement keeps the limits.
-pub(super) fn is_sound(begin: &FullBegin) -> bool {
+pub(crate) fn is_sound(begin: &FullBegin) -> bool {
     let FullBegin { count, plain, bytes, .. } = *begin;
     bytes <= BLOB_BYTES_MAX && plain <= PLAIN_BYTES_MAX && count.saturating_mul(ENTITY_BYTES_MIN) <= plain
 }
