@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::expiry::{self, Ends};
 use crate::fleet::Fleet;
 use crate::planes::Planes;
-use crate::sync::{Cluster, Sources, follow};
+use crate::sync::{Bundles, Cluster, Sources, follow};
 use model::Id;
 use os::{Exit, ExitError};
 use std::net::{SocketAddr, TcpListener};
@@ -60,6 +60,7 @@ pub fn run(config: Config) -> Result<(), ExitError> {
         Role::Follower => Some(start_following(&config, Id(node), &changelog, &planes, stopping.clone())?),
     };
     let sessions = sessions(&config, Id(node), &changelog, (&fleet, &planes))?;
+    let bundles = Bundles::new(sessions.sources.clone(), config.identity.clone(), cluster_id(&config));
     let cluster = std::thread::Builder::new()
         .name("cluster".to_owned())
         .spawn(move || serve_cluster(sessions, cluster, stopping))
@@ -75,6 +76,7 @@ pub fn run(config: Config) -> Result<(), ExitError> {
             configuration: config.shown.clone(),
         },
         certificates: Some(Box::new(X509)),
+        bundles: Some(bundles),
         now_ms,
         counters: Counters::default(),
     });
@@ -151,11 +153,7 @@ fn sessions(
 ) -> Result<Sessions, ExitError> {
     let server = pki::ClusterServer::new(&config.identity, config.mtls.clone());
     let server = server.map_err(|error| ExitError::config(format!("cluster_cert: {error}")))?;
-    // Whoever shares the certificate is of one cluster: the certificate names it.
-    let digest = config.identity.digest().0;
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    let mut cluster = wire::cp::Config::new(Id::from_bytes(id), env!("CARGO_PKG_VERSION").to_owned());
+    let mut cluster = wire::cp::Config::new(cluster_id(config), env!("CARGO_PKG_VERSION").to_owned());
     cluster.incremental = config.incremental;
     Ok(Sessions {
         sources: Arc::new(Sources::new(changelog.clone())),
@@ -165,6 +163,11 @@ fn sessions(
         server,
         config: Arc::new(cluster),
     })
+}
+
+/// Whoever shares the certificate is of one cluster: the certificate names it.
+fn cluster_id(config: &Config) -> Id {
+    Id::from_bytes(config.identity.cluster())
 }
 
 fn serve_cluster(sessions: Sessions, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {

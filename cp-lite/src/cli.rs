@@ -106,11 +106,20 @@ pub static PROGRAM: Program = Program {
             "Write the whole configuration as a declarative file.",
         ),
         with_operands(
+            "config export",
+            "FILE",
+            (1, 1),
+            &[ADMIN_URL],
+            "Write the whole configuration as a signed snapshot bundle, which \"edge-gateway store import\" takes. It is not \
+             encrypted.",
+        ),
+        with_operands(
             "backup",
             "FILE",
             (1, 1),
-            &[],
-            "Write the whole configuration to a file, while the control plane is stopped. It is not encrypted.",
+            &[ADMIN_URL],
+            "Write the whole configuration to a file, from the running control plane or from its store. It is not \
+             encrypted.",
         ),
         with_operands(
             "restore",
@@ -185,8 +194,12 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
             node::show(&admin_url(typed), typed.operands.first().map_or("", String::as_str), typed.has(JSON.long))
         }
         "node confirm" => node_confirm(typed),
-        "backup" => backup::backup(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
-        "restore" => backup::restore(&config(typed)?, Path::new(typed.operands.first().map_or("", String::as_str))),
+        "backup" => match typed.value(ADMIN_URL.long) {
+            Some(url) => backup::online(file(typed), url),
+            None => backup::backup(&config(typed)?, file(typed), &admin_url(typed)),
+        },
+        "config export" => declarative::export(file(typed), &admin_url(typed)),
+        "restore" => backup::restore(&config(typed)?, file(typed)),
         "promote" => promote::run(&admin_url(typed), typed.has(OVER_A_WRITER.long), || config(typed)),
         "quickstart" => quickstart::run(typed.operands.first().map(Path::new), typed.has(ONCE.long)),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
@@ -200,6 +213,11 @@ fn node_confirm(typed: &Typed) -> Result<String, ExitError> {
         (None, true) => node::confirm(&admin_url(typed), None),
         _ => Err(ExitError::usage("name one node, or say --all")),
     }
+}
+
+/// The first operand, which the table demands.
+fn file(typed: &Typed) -> &Path {
+    Path::new(typed.operands.first().map_or("", String::as_str))
 }
 
 /// `config …`: these print as they go.

@@ -3,10 +3,11 @@
 //!
 //! [`cli`] is the command line, [`config`] the settings, [`app`] puts the parts together.
 //! [`admin`] writes through the [`changelog`], which wakes the sync sessions; [`fleet`] is what is known of the nodes, [`planes`]
-//! of other control planes.
+//! of other control planes, [`backup`] the file that a database can be made of again.
 
 pub mod admin;
 pub mod app;
+pub mod backup;
 pub mod changelog;
 pub mod cli;
 pub mod commands;

@@ -4,6 +4,7 @@
 //! their first moment; sync, store and status live on a thread of their own, and no request ever waits for them.
 
 use crate::access_log::AccessLog;
+use crate::bundle::{self, take::TakeError};
 use crate::config::{self, Config};
 use crate::counters::Counters;
 use crate::declarative;
@@ -83,12 +84,14 @@ struct Content {
     facts: StoreFacts,
 }
 
-/// The store's content; else the declarative file's; else nothing. What a control plane sent stays, whatever the file
-/// says; what a file brought is replaced when the file has changed. A file that is gone or wrong meanwhile is no reason
+/// The store's content; else the declarative file's; else the snapshot bundle's; else nothing. What a control plane sent
+/// stays, whatever the file says; what a file brought is replaced when the file has changed. A file that is gone or wrong meanwhile is no reason
 /// to stop serving what the store kept of it: it is reported, and what is here serves on.
 fn content(config: &Config) -> Result<Content, ExitError> {
     let (opened, damage) = open_store(config)?;
     let lost = damage.is_some();
+    // A content that this version cannot serve may be served by another one: it is not to be replaced by a bundle.
+    let holds_nothing = opened.as_ref().is_none_or(|opened| opened.content.is_none() && opened.unserved.is_none());
     let (mut snapshot, mut source) = (Snapshot::empty(), None);
     let (mut store, mut damage) = (None, damage);
     if let Some(opened) = opened {
@@ -121,7 +124,43 @@ fn content(config: &Config) -> Result<Content, ExitError> {
             }
         }
     }
+    if let Some(path) = &config.snapshot_bundle
+        && facts.source.is_none()
+        && holds_nothing
+        && let Some((taken, kept)) = first_bundle(path, config, store.as_mut())
+    {
+        (snapshot, facts.source) = (taken, Some(Source::ControlPlane));
+        durable = if kept { (snapshot.epoch, snapshot.version) } else { (0, 0) };
+    }
     Ok(Content { snapshot, store, durable, facts })
+}
+
+/// The bundle that the settings name, compiled, and whether the store has it. One that cannot be taken is reported and
+/// keeps nobody from starting: a control plane may have something better.
+fn first_bundle(path: &Path, config: &Config, store: Option<&mut Store>) -> Option<(Snapshot, bool)> {
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(bundle = %path.display(), %error, "the snapshot bundle is not taken");
+    };
+    let checked = bundle::check(path, config.membership.as_ref()?, now_s());
+    let mut checked = checked.inspect_err(|error| failed(error)).ok()?;
+    let taken = match store {
+        Some(store) => checked.take(store),
+        None => Err(TakeError::Store(CommitError::ReadOnly)),
+    };
+    let (snapshot, kept) = match taken {
+        Ok(snapshot) => (snapshot, true),
+        Err(TakeError::Store(error)) => {
+            tracing::error!(%error, "the snapshot bundle is served but not durable");
+            (checked.load(&mut |_| Ok(())).inspect_err(|error| failed(error)).ok()?, false)
+        }
+        Err(error) => {
+            failed(&error);
+            return None;
+        }
+    };
+    let vouched = bundle::vouched(&checked.header, &checked.proof);
+    tracing::info!(bundle = %path.display(), %vouched, "begun with a snapshot bundle");
+    Some((snapshot, kept))
 }
 
 /// The declarative file, compiled, unless it is the one that the store's content came from.
@@ -357,6 +396,7 @@ async fn pause(time: Option<Duration>) {
     }
 }
 
-fn now_s() -> u64 {
+/// Seconds since 1970, by this machine's clock.
+pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }

@@ -4,6 +4,7 @@
 mod status;
 mod store;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use os::{Exit, ExitError};
@@ -25,6 +26,13 @@ const SHOW: Opt =
     Opt { long: "show", short: None, value: None, doc: "Print the merged settings and where each came from." };
 const JSON: Opt = Opt { long: "json", short: None, value: None, doc: "Print JSON." };
 
+const ALLOW_ROLLBACK: Opt = Opt {
+    long: "allow-rollback",
+    short: None,
+    value: None,
+    doc: "Take it even if it is older than what the store holds, or of another epoch.",
+};
+
 /// What one can type; help and man pages are made from it.
 pub static PROGRAM: Program = Program {
     name: "edge-gateway",
@@ -35,6 +43,17 @@ pub static PROGRAM: Program = Program {
         command("status", &[JSON], "Tell what the running gateway serves, and how its link to the control plane is."),
         command("store info", &[], "Tell what the store holds, while the gateway is stopped."),
         command("store verify", &[], "Read and check everything in the store, while the gateway is stopped."),
+        with_file(
+            "store export",
+            &[],
+            "Write what the store holds as a signed snapshot bundle, while the gateway is stopped. It is not encrypted.",
+        ),
+        with_file(
+            "store import",
+            &[ALLOW_ROLLBACK],
+            "Take a signed snapshot bundle into the store, while the gateway is stopped: the next start serves it, and the \
+             control plane goes on from there.",
+        ),
         command("store wipe", &[], "Empty the store, while the gateway is stopped."),
         Command { settings: false, ..command("version", &[], "Print the version.") },
     ],
@@ -46,6 +65,10 @@ pub static PROGRAM: Program = Program {
 
 const fn command(name: &'static str, options: &'static [Opt], summary: &'static str) -> Command {
     Command { name, operands: "", operands_range: (0, 0), options, settings: true, summary }
+}
+
+const fn with_file(name: &'static str, options: &'static [Opt], summary: &'static str) -> Command {
+    Command { operands: "FILE", operands_range: (1, 1), ..command(name, options, summary) }
 }
 
 /// The whole program.
@@ -65,10 +88,17 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
         "status" => status::run(&config(typed)?, typed.has(JSON.long)),
         "store info" => store::info(&config(typed)?),
         "store verify" => store::verify(&config(typed)?),
+        "store export" => store::export(&config(typed)?, file(typed)),
+        "store import" => store::import(&config(typed)?, file(typed), typed.has(ALLOW_ROLLBACK.long)),
         "store wipe" => store::wipe(&config(typed)?),
         "version" => Ok(format!("{} {}\n", PROGRAM.name, env!("CARGO_PKG_VERSION"))),
         other => Err(ExitError::internal(format!("nobody carries out \"{other}\""))),
     }
+}
+
+/// The operand, which the table demands.
+fn file(typed: &Typed) -> &Path {
+    Path::new(typed.operands.first().map_or("", String::as_str))
 }
 
 fn run(typed: &Typed) -> Result<String, ExitError> {

@@ -2,6 +2,7 @@
 //! further check: addresses are addresses, and certificates and keys are read and belong together.
 
 pub mod keys;
+mod membership;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
-use pki::{Authorities, ClusterClient, ClusterIdentity, Material, Mtls};
+use pki::{Authorities, ClusterClient, ClusterIdentity, Material, Mtls, Verifier};
 use settings::{Settings, listen};
 use wire::limits::LABELS_MAX;
 
@@ -33,6 +34,10 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// `declarative_config`
     pub declarative_config: Option<PathBuf>,
+    /// `snapshot_bundle`
+    pub snapshot_bundle: Option<PathBuf>,
+    /// Whose bundles are believed, and who signs ours; none without `cluster_cert`.
+    pub membership: Option<Verifier>,
     /// `declarative_config_encryption_mode`, and what the store's key is derived from.
     pub encryption: store::Encryption,
     /// What concerns proxying alone.
@@ -84,6 +89,14 @@ impl Config {
         let status_listen = settings.parsed_whole("status_listen", listen::addresses);
         let cluster = Cluster::read(settings);
         let declarative_config = settings.text("declarative_config").map(PathBuf::from);
+        let snapshot_bundle = settings.text("snapshot_bundle").map(PathBuf::from);
+        let membership = membership::read(settings);
+        if snapshot_bundle.is_some() && settings.text("cluster_cert").is_none() {
+            settings.mistake(
+                "snapshot_bundle",
+                "needs cluster_cert and cluster_cert_key, which tell whose bundles to take",
+            );
+        }
         let encryption = encryption(settings);
         let proxy = read_proxy(settings);
         let workers = settings.parsed("nginx_worker_processes", workers);
@@ -95,6 +108,8 @@ impl Config {
             status_listen: status_listen?,
             cluster: cluster?,
             declarative_config,
+            snapshot_bundle,
+            membership,
             encryption: encryption?,
             proxy: proxy?,
             workers: workers?,

@@ -2,12 +2,13 @@
 //! control plane while there is one.
 //!
 //! A request goes through [`listen`], [`router`], [`plugins`], [`balancer`] and [`proxy`], from one [`snapshot`] to its
-//! end. Configuration comes from [`sync`] or [`declarative`] and is kept by [`state`]. [`app`] puts all of it together;
+//! end. Configuration comes from [`sync`], [`declarative`] or a [`bundle`] and is kept by [`state`]. [`app`] puts all of it together;
 //! [`cli`] and [`config`] are what an operator sees of it, [`status`] and [`access_log`] what a fleet sees.
 
 pub mod access_log;
 pub mod app;
 pub mod balancer;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod counters;

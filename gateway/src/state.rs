@@ -67,7 +67,8 @@ impl Meta {
     }
 
     /// What [`Meta::to_bytes`] wrote, in this version or another.
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (meta, later): (Self, _) = postcard::take_from_bytes(bytes).ok()?;
         let term = if later.is_empty() { 0 } else { postcard::take_from_bytes(later).ok()?.0 };
         Some(Self { term, ..meta })

@@ -208,11 +208,21 @@ impl Setup {
         (status, daemon.log())
     }
 
-    fn command(&self) -> Command {
+    /// Writes the settings file; returns its path.
+    ///
+    /// # Panics
+    /// When the lab cannot be written.
+    #[must_use]
+    pub fn write(&self) -> PathBuf {
         fs::create_dir_all(&self.dir).expect("the lab is writable");
         let file = self.dir.with_extension("toml");
         let text: String = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         fs::write(&file, text).expect("the lab is writable");
+        file
+    }
+
+    fn command(&self) -> Command {
+        let file = self.write();
         let given = self.programs.as_ref().map(|programs| programs.join(self.program));
         let mut command = Command::new(given.unwrap_or_else(|| program(self.program)));
         if self.as_nobody {

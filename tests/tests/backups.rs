@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tests::http;
 use tests::lab::program;
-use tests::pair::Pair;
+use tests::pair::{self, Pair};
 use tests::wait;
 
 fn cp_lite(pair: &Pair, verb: &str, file: &Path) -> Output {
@@ -24,10 +27,6 @@ fn a_restored_control_plane_begins_a_new_epoch_that_its_data_planes_follow() {
     pair.acknowledged();
     let epoch = pair.dp.sync_status()["epoch"].clone();
     let file = pair.lab.path().join("backup");
-    let running = cp_lite(&pair, "backup", &file);
-    assert_eq!(running.status.code(), Some(69), "{}", said(&running));
-    assert!(!file.exists());
-
     let (cp, _) = pair.cp.stop();
     let made = cp_lite(&pair, "backup", &file);
     assert!(made.status.success() && said(&made).contains("2 entities"), "{}", said(&made));
@@ -48,4 +47,78 @@ fn a_restored_control_plane_begins_a_new_epoch_that_its_data_planes_follow() {
     wait::until("the new epoch", || (pair.dp.sync_status()["epoch"] != epoch).then_some(()));
     pair.settle();
     assert_eq!((pair.dp.get("/kept", &[]).status, pair.dp.get("/lost", &[]).status), (200, 404));
+}
+
+/// Changes two consumers in each transaction, so that a backup of half of one shows.
+fn keeps_writing(admin: SocketAddr, stop: &AtomicBool) -> u64 {
+    let mut version = 0;
+    for round in 1_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let put =
+            |name: &str| pair::put("consumers", json!({ "username": name, "custom_id": format!("{name}-{round}") }));
+        let body = json!({ "changes": [put("left"), put("right")] }).to_string();
+        let answer =
+            http::request(admin, "POST", "/config/apply", &[("content-type", "application/json")], body.as_bytes());
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        version = answer.json()["version"].as_u64().unwrap();
+    }
+    version
+}
+
+#[test]
+fn a_running_control_plane_is_backed_up_as_it_was_at_one_version_while_changes_go_on() {
+    let mut pair = Pair::start();
+    let config =
+        tests::generate::Config { shape: tests::generate::Shape::of(1_000), seed: 3, origin: pair.origin.address() };
+    pair::load(&pair.lab, &mut pair.cp, &config.declarative());
+    let (admin, stop) = (pair.cp.address("admin"), AtomicBool::new(false));
+    // The settings as they are: with the port that the system chose.
+    let _settings = pair.cp.resettled().write();
+    let files: Vec<_> = (0..5).map(|n| pair.lab.path().join(format!("backup-{n}"))).collect();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| keeps_writing(admin, &stop));
+        let head = || http::get(admin, "/status", &[]).unwrap().json()["configuration"]["version"].as_u64().unwrap();
+        for file in &files {
+            let before = head();
+            let made = cp_lite(&pair, "backup", file);
+            assert!(made.status.success(), "{}", said(&made));
+            wait::until("changes to go on", || (head() > before).then_some(()));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap() > files.len() as u64);
+    });
+    let mut rounds = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        let cp = pair.lab.cp(&format!("restored-{number}"));
+        let settings = cp.write();
+        let mut restore = Command::new(program("cp-lite"));
+        let restored = restore.arg("restore").arg(file).arg("-c").arg(settings).output().unwrap();
+        assert!(restored.status.success(), "{}", said(&restored));
+        let mut cp = cp.start();
+        let round = |cp: &mut tests::lab::Daemon, name: &str| {
+            let consumer = cp.admin_ok("GET", &format!("/consumers/{name}"), &Value::Null);
+            consumer["custom_id"].as_str().unwrap().rsplit_once('-').unwrap().1.parse::<u64>().unwrap()
+        };
+        let (left, right) = (round(&mut cp, "left"), round(&mut cp, "right"));
+        assert_eq!(left, right, "a backup of half a transaction");
+        rounds.push(left);
+    }
+    assert!(rounds.is_sorted(), "{rounds:?}");
+}
+
+#[test]
+fn a_backup_that_cannot_be_fetched_or_written_leaves_nothing() {
+    let pair = Pair::start();
+    let file = pair.lab.path().join("backup");
+    let run = |url: &str, file: &Path| {
+        let mut command = Command::new(program("cp-lite"));
+        command.arg("backup").arg(file).args(["--admin-url", url]).output().unwrap()
+    };
+    let nobody = run("http://127.0.0.1:1", &file);
+    assert_eq!(nobody.status.code(), Some(69), "{}", said(&nobody));
+    assert!(!file.exists());
+    assert_eq!(run("http://127.0.0.1:1", Path::new("/nowhere/backup")).status.code(), Some(74));
 }

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
-use super::{App, apply, clustering, confirm, control_planes, info, path, schemas, tags};
+use super::{App, apply, clustering, confirm, control_planes, export, info, path, schemas, tags};
 use http::Method;
 use serde_json::json;
 
@@ -22,6 +22,8 @@ enum Run {
     Apply,
     /// By a new epoch.
     Promote,
+    /// With all of the configuration, signed, once it is compressed.
+    Bundle,
 }
 
 static ENDPOINTS: &[Endpoint] = &[
@@ -44,6 +46,8 @@ static ENDPOINTS: &[Endpoint] = &[
     look("/endpoints", &Method::GET, list),
     look("/config", &Method::GET, no_config),
     look("/config", &Method::POST, no_config),
+    look("/config/backup", &Method::GET, |app, _, _| Ok(export::backup(app))),
+    Endpoint { path: "/config/bundle", method: &Method::GET, run: Run::Bundle },
     Endpoint { path: "/config/apply", method: &Method::POST, run: Run::Apply },
 ];
 
@@ -88,6 +92,7 @@ impl Found<'_> {
                 app.writable()?;
                 apply::apply(app, request).await
             }
+            Run::Bundle => export::bundle(app).await,
         }
     }
 }

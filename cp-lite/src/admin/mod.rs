@@ -6,11 +6,13 @@
 //! from request to response that tests call without a socket; [`server`] puts it on one.
 
 mod apply;
+mod body;
 mod certificates;
 mod clustering;
 mod confirm;
 mod control_planes;
 mod endpoints;
+mod export;
 mod form;
 mod info;
 mod links;
@@ -32,6 +34,7 @@ mod tags;
 mod tests;
 mod write;
 
+pub use body::Body;
 pub use certificates::X509;
 pub use info::{ADMIN_API_VERSION, Counters, NodeInfo};
 pub use listen::{NotLoopback, check_listen};
@@ -41,6 +44,7 @@ pub use server::{BODY_TIMEOUT, CONNECTIONS_MAX, HEADER_TIMEOUT, serve};
 use crate::changelog::{Changelog, Role};
 use crate::fleet::Fleet;
 use crate::planes::Planes;
+use crate::sync::Bundles;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -61,6 +65,8 @@ pub struct App {
     pub node: NodeInfo,
     /// Looks into certificates and keys; without it only their outer form is checked.
     pub certificates: Option<Box<dyn CertificateChecks + Send + Sync>>,
+    /// Makes signed bundles of the configuration; without it there are none.
+    pub bundles: Option<Bundles>,
     /// Milliseconds since 1970.
     pub now_ms: fn() -> i64,
     /// Connections and requests so far.
@@ -83,7 +89,7 @@ impl App {
 }
 
 /// Answers one request, whose body has been read whole.
-pub async fn handle(app: &App, parts: &Parts, body: Bytes) -> Response<Bytes> {
+pub async fn handle(app: &App, parts: &Parts, body: Bytes) -> Response<Body> {
     let start = Instant::now();
     app.counters.requests.fetch_add(1, Ordering::Relaxed);
     let reply = path::answer(app, parts, body).await.unwrap_or_else(problem::Problem::into_reply);

@@ -1,10 +1,10 @@
 //! The Admin API on a socket: HTTP/1.1, with bounds on connections, headers, bodies and time.
 
 use super::problem::Problem;
-use super::{APPLY_BYTES_MAX, App, BODY_BYTES_MAX, handle};
+use super::{APPLY_BYTES_MAX, App, BODY_BYTES_MAX, Body, handle};
 use bytes::Bytes;
 use http::{Request, Response, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -98,9 +98,9 @@ async fn connection(app: Arc<App>, stream: TcpStream, mut ended: watch::Receiver
     app.counters.active.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(app: &App, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let response = match read(&parts, body).await {
+    match read(&parts, body).await {
         Ok(body) => handle(app, &parts, body).await,
         Err(problem) => {
             let mut response = problem.into_reply().into_response(false, Duration::ZERO);
@@ -108,8 +108,7 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<Full<Bytes>> 
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
             response
         }
-    };
-    response.map(Full::new)
+    }
 }
 
 /// Reads a body whole, within its bounds.

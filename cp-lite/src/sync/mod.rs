@@ -3,12 +3,13 @@
 //! [`listener`] accepts, ends TLS and decides by certificate and protocol; [`session`] is the thin task around `wire`'s
 //! pure session; [`source`] is what all sessions send from: one published view, with each delta encoded once for
 //! everybody who needs it, and [`blobs`] holds full syncs, compressed once likewise; [`bases`] are the bodies that patches
-//! are made against. [`in_use`] knows what the configuration needs of nodes, and [`told`] says what they lack. Sessions
-//! read the changelog and write rows of the fleet; no write waits for a session. [`follow`] is the other end: how this
-//! control plane gets its configuration where another one is the writer.
+//! are made against. [`bundle`] signs full syncs for those who have no link. [`in_use`] knows what the configuration needs
+//! of nodes, and [`told`] says what they lack. Sessions read the changelog and write rows of the fleet; no write waits for a
+//! session. [`follow`] is the other end: how this control plane gets its configuration where another one is the writer.
 
 mod bases;
 mod blobs;
+mod bundle;
 pub mod follow;
 mod in_use;
 mod listener;
@@ -17,5 +18,6 @@ mod source;
 mod told;
 
 pub use blobs::compress;
+pub use bundle::{Bundle, BundleFailure, Bundles};
 pub use listener::{CONNECTIONS_MAX, Cluster};
 pub use source::Sources;

@@ -103,6 +103,10 @@ impl Published {
         &self.view
     }
 
+    pub(super) fn blobs(&self) -> &Arc<Blobs> {
+        &self.blobs
+    }
+
     fn encode(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.view.version, self.view.root(Audience::ALL));
         let gone = if patches { self.gone_since(from) } else { BTreeSet::new() };

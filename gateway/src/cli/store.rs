@@ -1,11 +1,16 @@
 //! `edge-gateway store …`: looks at the store of a gateway that is stopped.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use os::{Exit, ExitError};
-use store::OpenError;
+use pki::Verifier;
+use store::{OpenError, Store};
 
+use crate::app::now_s;
+use crate::bundle::take::{TakeError, Verdict, judge};
+use crate::bundle::write::{WriteError, export as write};
+use crate::bundle::{CheckError, check, vouched};
 use crate::config::Config;
 use crate::state::{self, Meta, Opened, Source};
 
@@ -46,6 +51,85 @@ pub(super) fn verify(config: &Config) -> Result<String, ExitError> {
     }
 }
 
+/// Writes what the store holds as a signed bundle.
+pub(super) fn export(config: &Config, file: &Path) -> Result<String, ExitError> {
+    let (dir, signer) = (existing(config)?, membership(config)?);
+    let header = write(&dir, &config.store_options(), signer, file, now_s()).map_err(|error| match error {
+        WriteError::Open(error) => refused(&error),
+        WriteError::Io(error) => ExitError::from_io(file.display(), &error),
+        error => ExitError::new(Exit::Failed, error.to_string()),
+    })?;
+    Ok(format!(
+        "{}: version {} of epoch {:016x}, {} entities, {} bytes of them compressed, signed with the cluster key. It holds \
+         keys and secrets in the clear.\n",
+        file.display(),
+        header.version,
+        header.epoch,
+        header.count,
+        header.bytes,
+    ))
+}
+
+/// Takes a signed bundle into the store. A store that fails its checks is set aside for it, as a start would.
+pub(super) fn import(config: &Config, file: &Path, allow_rollback: bool) -> Result<String, ExitError> {
+    let no = |error: &dyn std::fmt::Display| ExitError::new(Exit::Failed, format!("{}: {error}", file.display()));
+    let io = |error: &io::Error| ExitError::from_io(file.display(), error);
+    let mut checked = check(file, membership(config)?, now_s()).map_err(|error| match error {
+        CheckError::Io(error) => io(&error),
+        error => no(&error),
+    })?;
+    let header = &checked.header;
+    let what = format!(
+        "{}: version {} of epoch {:016x}, {} entities. {}\n",
+        file.display(),
+        header.version,
+        header.epoch,
+        header.count,
+        vouched(header, &checked.proof),
+    );
+    let (mut store, damage) = for_import(config)?;
+    let unknown = || no(&"the store holds what another version of this program wrote; --allow-rollback replaces it");
+    let held = match store.meta().filter(|bytes| !bytes.is_empty()).map(Meta::from_bytes) {
+        Some(None) if !allow_rollback => return Err(unknown()),
+        held => held.flatten(),
+    };
+    match judge(held.as_ref(), header) {
+        Verdict::Held => return Ok(format!("{what}The store holds just that already; nothing was changed.\n")),
+        Verdict::Refuse(refusal) if !allow_rollback => {
+            return Err(no(&format!("{refusal}; nothing was changed (--allow-rollback takes it all the same)")));
+        }
+        Verdict::Refuse(_) | Verdict::Take => {}
+    }
+    checked.take(&mut store).map_err(|error| match error {
+        TakeError::Io(error) => io(&error),
+        TakeError::Store(error) => ExitError::new(Exit::Io, format!("{}: {error}", config.store_dir().display())),
+        error => no(&format!("{error}; nothing was changed")),
+    })?;
+    let damage = damage
+        .map_or_else(String::new, |why| format!("What was there before failed its checks ({why}) and is set aside.\n"));
+    Ok(format!("{what}{damage}The store holds it now: the next start serves it.\n"))
+}
+
+fn membership(config: &Config) -> Result<&Verifier, ExitError> {
+    let why = "cluster_cert: must be set with its key: they tell whose bundles to take, and sign those that are made";
+    config.membership.as_ref().ok_or_else(|| ExitError::config(why))
+}
+
+/// The store, made where there is none, and what was wrong with the one before.
+fn for_import(config: &Config) -> Result<(Store, Option<String>), ExitError> {
+    let dir = &config.store_dir();
+    std::fs::create_dir_all(&config.prefix).map_err(|error| ExitError::from_io(config.prefix.display(), &error))?;
+    let open = || Store::open(dir, config.store_options(), &mut |_, _| {}).map(|(store, _)| store);
+    match open() {
+        Ok(store) => Ok((store, None)),
+        Err(error) if error.is_corrupt() => {
+            store::quarantine(dir).map_err(|error| refused(&error))?;
+            Ok((open().map_err(|error| refused(&error))?, Some(error.to_string())))
+        }
+        Err(error) => Err(refused(&error)),
+    }
+}
+
 /// Empties the store.
 pub(super) fn wipe(config: &Config) -> Result<String, ExitError> {
     let dir = existing(config)?;
@@ -61,7 +145,8 @@ pub(crate) fn refused(error: &OpenError) -> ExitError {
         OpenError::NoKey(_) | OpenError::WrongKey(_) => Exit::Config,
         _ => Exit::Io,
     };
-    ExitError::new(exit, error.to_string())
+    let hint = if exit == Exit::Unavailable { ": stop the gateway first" } else { "" };
+    ExitError::new(exit, format!("{error}{hint}"))
 }
 
 fn open(config: &Config) -> Result<Opened, ExitError> {

@@ -91,6 +91,12 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "A declarative file (JSON or YAML) to serve while the store holds nothing that a control plane sent.",
     ),
+    Key::unset(
+        "snapshot_bundle",
+        Kind::Text,
+        "A signed snapshot bundle (\"cp-lite config export\", \"edge-gateway store export\") to begin with where the store \
+         is empty and no declarative_config is set.",
+    ),
     Key::new(
         "declarative_config_encryption_mode",
         Kind::Choice(&store::Mode::NAMES),

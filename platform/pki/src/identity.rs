@@ -44,6 +44,12 @@ impl ClusterIdentity {
         self.digest
     }
 
+    /// The id of the cluster whose members share this certificate: the first half of its SHA-256.
+    pub fn cluster(&self) -> [u8; 16] {
+        let [id, ..] = self.digest.0.as_chunks::<16>().0 else { return [0; 16] };
+        *id
+    }
+
     /// When the certificate may be used.
     pub fn validity(&self) -> Validity {
         self.validity

@@ -165,7 +165,7 @@ fn check(message: &[u8], signed: &Signed, certificate: &CertificateDer<'_>) -> R
     let fits = |algorithm: &&dyn rustls_pki_types::SignatureVerificationAlgorithm| {
         parsed.verify_signature(*algorithm, message, &signed.bytes).is_ok()
     };
-    if algorithms.iter().any(|algorithm| fits(&algorithm)) { Ok(()) } else { Err(SignatureError::Wrong) }
+    if algorithms.iter().any(fits) { Ok(()) } else { Err(SignatureError::Wrong) }
 }
 
 /// SHA-256 of bytes that come in pieces.

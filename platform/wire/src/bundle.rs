@@ -12,6 +12,7 @@ use crate::message::{CODEC_ZSTD, FullBegin, open_byte};
 use model::Id;
 use postcard::fixint::le;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Read};
 
 /// How a bundle begins.
 pub const MAGIC: [u8; 8] = *b"EGbundle";
@@ -149,7 +150,7 @@ impl Header {
     #[must_use]
     pub fn begin(&self) -> FullBegin {
         let Self { version, root, count, codec, plain, bytes, .. } = *self;
-        FullBegin { transfer: 0, version, root, count, codec, plain, bytes }
+        FullBegin { transfer: 0, version, root, count, codec, plain, bytes, confirmed: 0 }
     }
 
     /// The bytes to sign: the beginning of the file as far as it does not depend on the signature, and the header.
@@ -227,6 +228,53 @@ impl Head {
         signed.extend_from_slice(header_bytes);
         Ok(Self { header, signature, signed })
     }
+}
+
+/// Why no head could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What comes is no bundle, or one that this program cannot use.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// It ends inside its head.
+    #[error("it is damaged: it ends inside its head")]
+    Truncated,
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+/// Reads the head of a bundle and leaves `from` where the blob begins. Takes at most [`HEAD_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// See [`ReadError`]. The signature is not verified here.
+pub fn read_head(from: &mut impl Read) -> Result<Head, ReadError> {
+    let mut fixed = [0; FIXED_BYTES];
+    let mut got = 0;
+    while let Some(space) = fixed.get_mut(got..).filter(|space| !space.is_empty()) {
+        match from.read(space) {
+            Ok(0) => break,
+            Ok(count) => got += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ReadError::Io(error)),
+        }
+    }
+    if !fixed.get(..got).unwrap_or_default().starts_with(MAGIC.get(..got.min(MAGIC.len())).unwrap_or_default())
+        || got == 0
+    {
+        return Err(BundleError::NotABundle.into());
+    }
+    if got < FIXED_BYTES {
+        return Err(ReadError::Truncated);
+    }
+    let mut bytes = fixed.to_vec();
+    bytes.resize(Lengths::read(&fixed)?.blob_at, 0);
+    let rest = bytes.get_mut(FIXED_BYTES..).unwrap_or_default();
+    from.read_exact(rest).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => ReadError::Truncated,
+        _ => ReadError::Io(error),
+    })?;
+    Ok(Head::read(&bytes)?)
 }
 
 impl Signature {

@@ -120,7 +120,7 @@ fn records(count: u128) -> Vec<Record> {
         (noise >> 33) as u8
     };
     let record = |n: u128| {
-        let length = (n as usize * 37) % 3_000 + if n % 97 == 0 { 200_000 } else { 0 };
+        let length = (n as usize * 37) % 3_000 + if n.is_multiple_of(97) { 200_000 } else { 0 };
         let body: Vec<u8> = match n % 3 {
             0 => vec![0; length],
             1 => b"a service and a route to it ".iter().copied().cycle().take(length).collect(),

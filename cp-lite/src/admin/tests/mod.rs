@@ -12,6 +12,7 @@ use super::*;
 use crate::changelog::{Local, TOMBSTONES_MAX, memory};
 use crate::fleet::PURGE_DELAY_DEFAULT_S;
 use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
 use model::kind::{ALL, KindDef};
 use model::{Id, Kind};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -53,6 +54,7 @@ impl Lab {
             planes: Arc::new(Planes::new(vec!["writer.example:8005".to_owned()])),
             node,
             certificates: Some(Box::new(X509)),
+            bundles: None,
             now_ms: || NOW_S * 1000 + 250,
             counters: Counters::default(),
         };
@@ -71,9 +73,10 @@ impl Lab {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let response = self.block_on(handle(&self.app, &parts, Bytes::copy_from_slice(body)));
-        let body = response.body();
-        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).unwrap() };
-        Seen { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        let (head, body) = response.into_parts();
+        let body = self.block_on(body.collect()).unwrap().to_bytes();
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+        Seen { status: head.status.as_u16(), headers: head.headers, body }
     }
 
     pub(super) fn call(&self, method: &str, path: &str, body: Value) -> Seen {

@@ -3,8 +3,9 @@
 use super::failed;
 use super::plan::Plan;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use model::Kind;
@@ -12,6 +13,7 @@ use model::body::Object;
 use model::kind;
 use os::exit::{Exit, ExitError};
 use serde_json::Value;
+use std::io::Write;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -150,8 +152,41 @@ impl AdminClient {
         Ok((status, answer))
     }
 
+    /// Writes the answer to a `GET`, of at most `bytes_max` bytes, as it comes.
+    pub(in crate::commands) async fn download(
+        &self,
+        path: &str,
+        bytes_max: u64,
+        out: &mut dyn Write,
+    ) -> Result<(), ExitError> {
+        let silent = || self.unavailable(&format!("silent for {} s", REQUEST_TIMEOUT.as_secs()));
+        let sending = timeout(REQUEST_TIMEOUT, self.send(Method::GET, path, Bytes::new())).await;
+        let (response, _driver) = sending.map_err(|_| silent())?.map_err(|error| self.unavailable(&error))?;
+        let status = response.status();
+        let mut body = Limited::new(response.into_body(), usize::try_from(bytes_max).unwrap_or(usize::MAX));
+        if status != StatusCode::OK {
+            let bytes = body.collect().await.map_err(|error| self.unavailable(&error.to_string()))?.to_bytes();
+            let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Err(self.odd(&format!("{path} answers {status}: {}", message_of(&answer))));
+        }
+        while let Some(frame) = timeout(REQUEST_TIMEOUT, body.frame()).await.map_err(|_| silent())? {
+            let frame = frame.map_err(|error| self.unavailable(&format!("the answer broke off: {error}")))?;
+            if let Ok(bytes) = frame.into_data() {
+                out.write_all(&bytes).map_err(|error| ExitError::from_io("the file", &error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// One request on a connection of its own.
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+        let (response, _driver) = self.send(method, path, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, Driver), String> {
         let address = if self.authority.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
             self.authority.clone()
         } else {
@@ -169,10 +204,7 @@ impl AdminClient {
             .map_err(|error| error.to_string())?;
         let driver = Driver(tokio::spawn(connection));
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        drop(driver);
-        Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+        Ok((response, driver))
     }
 
     fn unavailable(&self, reason: &str) -> ExitError {

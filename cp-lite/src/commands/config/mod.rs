@@ -1,6 +1,6 @@
 //! `cp-lite config`: declarative files, offline and against a running control plane.
 //!
-//! [`validate`] and [`convert`] need no control plane; [`dump`], [`diff`] and [`apply`] talk to its Admin API through
+//! [`validate`] and [`convert`] need no control plane; [`dump`], [`export`], [`diff`] and [`apply`] talk to its Admin API through
 //! [`admin_client`]. What differs between a file and a control plane is found by [`plan`] and shown by [`changes`].
 //! [`kong_conf`] turns Kong's settings into ours. Every command prints to a sink that it is given and ends with
 //! nothing or an [`ExitError`].
@@ -11,6 +11,7 @@ mod changes;
 mod convert;
 mod diff;
 mod dump;
+mod export;
 mod kong_conf;
 #[cfg(test)]
 mod online_tests;
@@ -23,6 +24,7 @@ pub use apply::{Apply, apply};
 pub use convert::{Convert, convert};
 pub use diff::{Diff, diff};
 pub use dump::{Dump, dump};
+pub use export::export;
 pub use kong_conf::GATEWAY_KEYS;
 pub use validate::validate;
 

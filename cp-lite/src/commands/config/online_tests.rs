@@ -30,6 +30,7 @@ impl Lab {
             planes: Arc::new(crate::planes::Planes::new(Vec::new())),
             node: NodeInfo { id: Id(1), hostname: "lab".into(), version: "0", configuration: serde_json::Map::new() },
             certificates: None,
+            bundles: None,
             now_ms,
             counters: Counters::default(),
         });
