@@ -123,8 +123,8 @@ impl Task<'_> {
                     (self.confirm(&source), Some(source))
                 }
                 () = wake(timer) => {
-                    let now = self.now();
-                    (self.session.tick(now), None)
+                    let (now, source) = (self.now(), self.source());
+                    (self.session.tick(now, &*source), Some(source))
                 }
                 () = std::future::ready(()), if bulk => {
                     let actions = self.session.drained();

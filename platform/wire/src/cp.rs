@@ -15,7 +15,7 @@
 //!         _ = stop                             => session.bye(ByeReason::Shutdown, ""),
 //!         bytes = read(), if unsent is small   => session.received(&bytes, now(), &*view()),
 //!         _ = head.changed()                   => session.head_changed(&*view()),
-//!         () = sleep_until(session.timer())    => session.tick(now()),
+//!         () = sleep_until(session.timer())    => session.tick(now(), &*view()),
 //!         () = ready(), if unsent is empty and drained() may have more => session.drained(),
 //!     };
 //!     let mut queue = VecDeque::from(actions);
@@ -36,6 +36,7 @@
 mod action;
 mod hold;
 mod patching;
+mod patience;
 
 use crate::PROTO;
 use crate::compat::{self, SyncStatus, Verdict};
@@ -51,6 +52,7 @@ use crate::message::{
 use bytes::Bytes;
 use model::Id;
 use patching::Patching;
+use patience::Patience;
 use std::sync::Arc;
 
 use hold::Hold;
@@ -98,6 +100,9 @@ pub struct Session {
     diverged: bool,
     wanted: Vec<(u8, Id)>,
     patching: Patching,
+    patience: Patience,
+    /// The time, as of the last call that said it.
+    now: u64,
     report: Report,
     /// Whether the report has changed since it was last given out.
     dirty: bool,
@@ -139,6 +144,8 @@ impl Session {
             diverged: false,
             wanted: Vec::new(),
             patching: Patching::default(),
+            patience: Patience::default(),
+            now,
             report,
             dirty: false,
         }
@@ -153,7 +160,7 @@ impl Session {
     /// Bytes came.
     pub fn received(&mut self, mut bytes: &[u8], now: u64, source: &dyn Source) -> Vec<Action> {
         let mut out = Vec::new();
-        self.heard = now;
+        (self.heard, self.now) = (now, now);
         self.report.bytes_in += bytes.len() as u64;
         while !matches!(self.state, State::Closed) {
             match self.decoder.next(&mut bytes) {
@@ -257,6 +264,15 @@ impl Session {
         match &self.state {
             State::Closed | State::Joined => None,
             State::Greeting { until } => Some(*until),
+            State::Live => self.silent_at().into_iter().chain(self.patience.until(self.now)).min(),
+        }
+    }
+
+    /// When a node that says nothing counts as gone.
+    fn silent_at(&self) -> Option<u64> {
+        match &self.state {
+            State::Closed | State::Joined => None,
+            State::Greeting { until } => Some(*until),
             State::Live => {
                 let silence = self.heartbeat_ms.saturating_add(2 * ANSWER_MS_MAX);
                 (self.heartbeat_ms > 0).then(|| self.heard.saturating_add(silence))
@@ -265,10 +281,13 @@ impl Session {
     }
 
     /// Time has passed. May be called at any time; does something only when [`Session::timer`] is over.
-    pub fn tick(&mut self, now: u64) -> Vec<Action> {
+    pub fn tick(&mut self, now: u64, source: &dyn Source) -> Vec<Action> {
         let mut out = Vec::new();
-        if self.timer().is_some_and(|at| now >= at) {
+        self.now = now;
+        if self.silent_at().is_some_and(|at| now >= at) {
             self.close(ByeReason::Silent, "", Closed::Silent, &mut out);
+        } else {
+            self.pump(source, &mut out);
         }
         out
     }
@@ -356,6 +375,7 @@ impl Session {
             self.root = root;
             (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
             self.patching.applied();
+            self.patience.applied();
             (self.report.epoch, self.report.applied) = (self.epoch, applied);
             (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
         } else if applied != self.report.applied {
@@ -391,6 +411,10 @@ impl Session {
             self.diverged = true;
         } else if !is_held {
             self.refused = Some(version);
+            // The node itself lets full syncs wait.
+            if !full {
+                self.patience.refused(self.now);
+            }
         }
         self.report.nack = Some(Arc::new(nack));
         Ok(())
@@ -458,7 +482,10 @@ impl Session {
 
     fn go_on(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
         self.decide(source);
-        if self.refused == Some(source.head()) || self.hold.as_mut().is_some_and(|hold| hold.lasts(source)) {
+        if self.refused == Some(source.head()) || self.patience.until(self.now).is_some() {
+            return;
+        }
+        if self.hold.as_mut().is_some_and(|hold| hold.lasts(source)) {
             return;
         }
         match self.report.mode {

@@ -95,6 +95,13 @@ pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
 /// How long a node that was with the writer after this one's is asked to stay away, in seconds.
 pub const REPLACED_RETRY_S: u32 = 15;
 
+/// How long a control plane leaves a node alone that refused two versions in a row, in milliseconds; doubled with each
+/// further refusal, up to [`NACK_PAUSE_MS_MAX`].
+pub const NACK_PAUSE_MS_MIN: u64 = 1_000;
+
+/// The longest that a control plane leaves a node alone because it refuses what it is sent, in milliseconds.
+pub const NACK_PAUSE_MS_MAX: u64 = 60_000;
+
 /// The default heartbeat, in seconds.
 pub const HEARTBEAT_S: u32 = 300;
 

@@ -10,7 +10,10 @@ use wire::compat::SyncStatus;
 use wire::cp::Source;
 use wire::delta::Op;
 use wire::full::{BlobError, Unpack, blob};
-use wire::limits::{ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX};
+use wire::limits::{
+    ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, NACK_PAUSE_MS_MAX,
+    NACK_PAUSE_MS_MIN,
+};
 use wire::message::*;
 use wire::{Delta, Encoded, cp, dp};
 
@@ -164,6 +167,11 @@ impl Pair {
 
     fn head_changed(&mut self) {
         let actions = self.cp.head_changed(&self.db);
+        self.cp_actions(actions);
+    }
+
+    fn tick(&mut self) {
+        let actions = self.cp.tick(self.now, &self.db);
         self.cp_actions(actions);
     }
 
@@ -403,6 +411,41 @@ fn a_refused_version_is_not_sent_again_until_the_head_changes() {
 }
 
 #[test]
+fn a_node_that_refuses_one_version_after_the_other_is_left_alone_longer_and_longer() {
+    let mut pair = Pair::at(db(5), 5);
+    pair.commit(3, Some(b"bad"));
+    pair.reject(NackCode::Invalid);
+    let mut pause = NACK_PAUSE_MS_MIN;
+    for refused in 2..10 {
+        // The first repair goes at once; whatever is committed afterwards, with a pause.
+        pair.commit(3, Some(b"still bad"));
+        if refused > 2 {
+            assert_eq!(pair.cp.timer(), Some(pair.now + pause));
+            pair.now += pause - 1;
+            pair.tick();
+            pair.commit(3, Some(b"not much better"));
+            assert_eq!(pair.staged.len(), refused - 1, "after {refused} refusals");
+            pair.now += 1;
+            pair.tick();
+            pause = (pause * 2).min(NACK_PAUSE_MS_MAX);
+        }
+        assert_eq!(pair.staged.len(), refused);
+        pair.reject(NackCode::Invalid);
+    }
+    // Once something was applied, all is forgotten.
+    pair.now += NACK_PAUSE_MS_MAX;
+    pair.commit(3, Some(b"good"));
+    pair.tick();
+    let last = pair.staged.last().unwrap().to;
+    pair.apply(last);
+    pair.commit(3, Some(b"bad"));
+    pair.reject(NackCode::Invalid);
+    let staged = pair.staged.len();
+    pair.commit(3, Some(b"good"));
+    assert_eq!(pair.staged.len(), staged + 1);
+}
+
+#[test]
 fn a_node_with_another_root_after_a_step_gets_a_full_sync_once() {
     let mut pair = Pair::at(db(5), 5);
     pair.commit(3, Some(b"new"));
@@ -571,15 +614,15 @@ fn a_control_plane_gives_up_a_node_that_is_silent_beyond_its_heartbeat() {
     let mut pair = Pair::at(db(5), 5);
     let until = 300_000 + 2 * ANSWER_MS_MAX;
     assert_eq!(pair.cp.timer(), Some(until));
-    assert_eq!(pair.cp.tick(until - 1), []);
-    assert_eq!(pair.cp.tick(until).last(), Some(&cp::Action::Close(cp::Closed::Silent)));
+    assert_eq!(pair.cp.tick(until - 1, &pair.db), []);
+    assert_eq!(pair.cp.tick(until, &pair.db).last(), Some(&cp::Action::Close(cp::Closed::Silent)));
 }
 
 #[test]
 fn whoever_does_not_greet_is_given_up() {
     let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 5);
     assert_eq!(session.timer(), Some(5 + GREETING_MS_MAX));
-    assert_eq!(session.tick(5 + GREETING_MS_MAX).last(), Some(&cp::Action::Close(cp::Closed::Silent)));
+    assert_eq!(session.tick(5 + GREETING_MS_MAX, &db(1)).last(), Some(&cp::Action::Close(cp::Closed::Silent)));
     let mut session = dp::Session::new(identity()).unwrap();
     session.connected(Have::default(), 0, 5);
     assert_eq!(session.tick(5 + GREETING_MS_MAX).last(), Some(&dp::Action::Close(dp::Closed::Silent)));

@@ -309,10 +309,14 @@ impl World {
         if self.rng.one_in(25) {
             self.now += 400_000;
         }
+        self.tick_both(n);
+    }
+
+    fn tick_both(&mut self, n: usize) {
         let actions = self.nodes[n].session.tick(self.now);
         self.dp_actions(n, actions);
         if let Some(link) = &mut self.nodes[n].up {
-            let actions = link.session.tick(self.now);
+            let actions = link.session.tick(self.now, &self.db);
             self.cp_actions(n, actions);
         }
     }
@@ -584,8 +588,7 @@ impl World {
             self.now += 1_000;
             for n in 0..self.nodes.len() {
                 self.connect(n);
-                let actions = self.nodes[n].session.tick(self.now);
-                self.dp_actions(n, actions);
+                self.tick_both(n);
                 for _ in 0..4 {
                     self.carry(n, true);
                     self.carry(n, false);

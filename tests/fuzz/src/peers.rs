@@ -70,7 +70,8 @@ impl Source for Few {
 }
 
 fn data_plane_with(have: Have, out: &mut Vec<dp::Action>) -> dp::Session {
-    let identity = dp::Identity::new(Id(1), "edge".into(), "0.1.0".into());
+    let mut identity = dp::Identity::new(Id(1), "edge".into(), "0.1.0".into());
+    identity.features = u64::MAX;
     let mut session = dp::Session::new(identity).expect("within the limits");
     out.extend(session.connected(have, 0, 0));
     session
@@ -172,7 +173,7 @@ pub(crate) fn control_plane(bytes: &[u8]) {
     }
     let report = session.report();
     plant(welcomed && report.nack.is_some(), "control_plane");
-    actions.extend(session.tick(now + 1_000_000));
+    actions.extend(session.tick(now + 1_000_000, &source));
     answer(&mut session, &source, &mut actions, &mut welcomed);
 }
 
