@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::expiry::{self, Ends};
 use crate::fleet::Fleet;
 use crate::planes::Planes;
+use crate::sync::admission::Admission;
 use crate::sync::{Bundles, Cluster, Sources, follow};
 use model::Id;
 use os::{Exit, ExitError};
@@ -42,7 +43,7 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     let Opened { changelog, nodes: rows, surprise } = opened.map_err(|error| unopened(&error))?;
     tell(surprise, &config.writers);
     let changelog: Arc<dyn Changelog> = Arc::new(changelog);
-    let planes = Arc::new(Planes::new(config.writers.clone()));
+    let planes = Arc::new(Planes::called(config.writers.clone(), config.address.clone()));
     let fleet = Arc::new(Fleet::new(config.purge_delay_s));
     fleet.restore(rows);
 
@@ -143,6 +144,7 @@ struct Sessions {
     id: Id,
     server: pki::ClusterServer,
     config: Arc<wire::cp::Config>,
+    admission: Admission,
 }
 
 fn sessions(
@@ -162,6 +164,7 @@ fn sessions(
         id: node,
         server,
         config: Arc::new(cluster),
+        admission: Admission::new(config.bounds.0, config.bounds.1),
     })
 }
 
@@ -172,10 +175,10 @@ fn cluster_id(config: &Config) -> Id {
 
 fn serve_cluster(sessions: Sessions, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
     let Ok(runtime) = runtime("cluster") else { return };
-    let Sessions { sources, fleet, planes, id, server, config } = sessions;
-    let cluster = Rc::new(Cluster::new(sources, (fleet, planes), id, server, config));
+    let Sessions { sources, fleet, planes, id, server, config, admission } = sessions;
+    let cluster = Rc::new(Cluster::new(sources, (fleet, planes), id, server, config, admission));
     LocalSet::new().block_on(&runtime, async move {
-        let mut tasks = Vec::new();
+        let mut tasks = vec![tokio::task::spawn_local(cluster.clone().balance(stop.clone()))];
         for listener in listeners.into_iter().filter_map(attached) {
             tasks.push(tokio::task::spawn_local(cluster.clone().run(listener, stop.clone())));
         }

@@ -142,6 +142,13 @@ pub static PROGRAM: Program = Program {
             "Tell all about one data plane; NODE is its id, the beginning of it, or its hostname.",
         ),
         with_operands(
+            "node move",
+            "NODE ADDRESS",
+            (2, 2),
+            &[ADMIN_URL],
+            "Send a data plane to another control plane; ADDRESS is HOST:PORT as in its cluster_control_plane.",
+        ),
+        with_operands(
             "node confirm",
             "[NODE]",
             (0, 1),
@@ -194,6 +201,10 @@ fn dispatch(typed: &Typed) -> Result<String, ExitError> {
             node::show(&admin_url(typed), typed.operands.first().map_or("", String::as_str), typed.has(JSON.long))
         }
         "node confirm" => node_confirm(typed),
+        "node move" => {
+            let operand = |at: usize| typed.operands.get(at).map_or("", String::as_str);
+            node::send(&admin_url(typed), operand(0), operand(1))
+        }
         "backup" => match typed.value(ADMIN_URL.long) {
             Some(url) => backup::online(file(typed), url),
             None => backup::backup(&config(typed)?, file(typed), &admin_url(typed)),

@@ -26,6 +26,10 @@ pub struct Config {
     pub writers: Vec<String>,
     /// The calling end of the link to them.
     pub client: ClusterClient,
+    /// `cluster_advertise`; empty if unset.
+    pub address: String,
+    /// `cluster_max_data_planes` and `cluster_max_full_syncs`.
+    pub bounds: (usize, usize),
     /// `cluster_data_plane_purge_delay`, in seconds.
     pub purge_delay_s: u64,
     /// `incremental_sync`
@@ -50,11 +54,16 @@ impl Config {
         let mtls = Mtls::load(mode, settings.text("cluster_ca_cert"));
         let mtls = settings.noted("cluster_ca_cert", mtls);
         let writers = settings.parsed_list("cluster_control_plane", host_and_port);
+        let address = match settings.text("cluster_advertise") {
+            None => Some(String::new()),
+            Some(_) => settings.parsed("cluster_advertise", host_and_port),
+        };
         let client = identity.as_ref().zip(mtls.clone()).map(|(identity, mtls)| {
             ClusterClient::new(identity, mtls, settings.text("cluster_server_name")).map_err(|error| error.to_string())
         });
         let client = client.and_then(|client| settings.noted("cluster_server_name", client));
         let log_level = settings.parsed("log_level", |name| os::log::Level::parse(name).ok_or_else(String::new));
+        let number = |name| usize::try_from(settings.number(name)).ok();
         Some(Config {
             prefix: prefix?,
             admin_listen: admin_listen?,
@@ -63,6 +72,8 @@ impl Config {
             mtls: mtls?,
             writers: writers?,
             client: client?,
+            address: address?,
+            bounds: (number("cluster_max_data_planes")?, number("cluster_max_full_syncs")?),
             purge_delay_s: settings.number("cluster_data_plane_purge_delay"),
             incremental: settings.flag("incremental_sync"),
             encryption: encryption?,

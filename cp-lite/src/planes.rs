@@ -5,10 +5,14 @@ use model::Id;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::PlaneNodes;
+use wire::limits::PLANES_MAX;
 
 /// The most followers that are connected at a time.
-pub const FOLLOWERS_MAX: usize = 64;
+pub const FOLLOWERS_MAX: usize = 32;
+/// The most orders to move a node that wait.
+const ORDERS_MAX: usize = 64;
 
 /// How far ahead of this control plane's own a term may be that a node tells of, to be believed: nobody is promoted that
 /// often, and terms come to an end.
@@ -24,6 +28,29 @@ pub struct Planes {
     followers: Mutex<BTreeMap<Id, Row>>,
     /// The latest term that a node told of.
     seen: AtomicU32,
+    /// How nodes call this control plane; empty if that is not known.
+    address: String,
+    /// How many nodes each control plane serves: as the writer said, as is to be told upwards, and downwards.
+    above: Mutex<Vec<PlaneNodes>>,
+    upward: watch::Sender<Vec<PlaneNodes>>,
+    downward: watch::Sender<Vec<PlaneNodes>>,
+    orders: (mpsc::Sender<Order>, Mutex<Option<mpsc::Receiver<Order>>>),
+}
+
+/// A node, where it is to go, and whom to tell.
+pub type Order = (Id, String, oneshot::Sender<Moved>);
+
+/// What came of an order to move a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// It was told.
+    Gone,
+    /// It is in the middle of something; to be tried again.
+    Busy,
+    /// Its program is too old to be told.
+    Unable,
+    /// It is not connected here.
+    Absent,
 }
 
 /// The link to the writer.
@@ -55,6 +82,8 @@ pub struct Follower {
 #[derive(Debug)]
 struct Row {
     follower: Follower,
+    /// How many nodes it serves, and those that follow it.
+    nodes: Vec<PlaneNodes>,
     /// Tells its connections apart.
     session: u64,
 }
@@ -82,12 +111,24 @@ impl Planes {
     /// A control plane that would follow one of these writers, in order of preference. None: it is the writer.
     #[must_use]
     pub fn new(writers: Vec<String>) -> Self {
+        Self::called(writers, String::new())
+    }
+
+    /// The same for one that nodes call by this address; empty if that is not known.
+    #[must_use]
+    pub fn called(writers: Vec<String>, address: String) -> Self {
+        let (orders, waiting) = mpsc::channel(ORDERS_MAX);
         Self {
             writers,
             upstream: Mutex::default(),
             attached: watch::Sender::new(false),
             followers: Mutex::default(),
             seen: AtomicU32::new(0),
+            address,
+            above: Mutex::default(),
+            upward: watch::Sender::new(Vec::new()),
+            downward: watch::Sender::new(Vec::new()),
+            orders: (orders, Mutex::new(Some(waiting))),
         }
     }
 
@@ -95,6 +136,12 @@ impl Planes {
     #[must_use]
     pub fn writers(&self) -> &[String] {
         &self.writers
+    }
+
+    /// How nodes call this control plane, if that is known.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        (!self.address.is_empty()).then_some(&self.address)
     }
 
     /// The link to the writer, and whether it is up.
@@ -150,7 +197,7 @@ impl Planes {
             return Err(Unwelcome::TooMany);
         }
         let session = before.unwrap_or_default() + 1;
-        followers.insert(id, Row { follower, session });
+        followers.insert(id, Row { follower, nodes: Vec::new(), session });
         Ok(Connection(session))
     }
 
@@ -167,6 +214,85 @@ impl Planes {
         if followers.get(&id).is_some_and(|row| row.session == connection.0) {
             followers.remove(&id);
         }
+    }
+
+    /// What a follower said of itself and of those that follow it.
+    pub fn told(&self, id: Id, connection: Connection, nodes: Vec<PlaneNodes>) {
+        if let Some(row) = self.lock().get_mut(&id).filter(|row| row.session == connection.0) {
+            row.nodes = nodes;
+        }
+    }
+
+    /// What the writer said of all.
+    pub fn told_from_above(&self, nodes: Vec<PlaneNodes>) {
+        *self.above.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+    }
+
+    /// Works out anew what is to be told, with so many nodes of this control plane's own.
+    pub fn refresh(&self, own: u32) {
+        let mut here: Vec<PlaneNodes> = self.lock().values().flat_map(|row| row.nodes.clone()).collect();
+        here.retain(|plane| !plane.address.is_empty() && plane.address != self.address);
+        if !self.address.is_empty() {
+            here.insert(0, PlaneNodes { address: self.address.clone(), nodes: own });
+        }
+        here.truncate(PLANES_MAX);
+        let mut all = here.clone();
+        let above = self.above.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let unknown = |plane: &PlaneNodes| {
+            plane.address != self.address && here.iter().all(|known| known.address != plane.address)
+        };
+        // Without a writer nobody knows whether the others still are.
+        all.extend(above.into_iter().filter(|plane| *self.attached.borrow() && unknown(plane)));
+        all.truncate(PLANES_MAX);
+        let replace = |was: &mut Vec<PlaneNodes>, now: Vec<PlaneNodes>| {
+            *was != now && {
+                *was = now;
+                true
+            }
+        };
+        self.upward.send_if_modified(|was| replace(was, here));
+        self.downward.send_if_modified(|was| replace(was, all));
+    }
+
+    /// What to tell the writer.
+    #[must_use]
+    pub fn upward(&self) -> watch::Receiver<Vec<PlaneNodes>> {
+        self.upward.subscribe()
+    }
+
+    /// What to tell followers.
+    #[must_use]
+    pub fn downward(&self) -> watch::Receiver<Vec<PlaneNodes>> {
+        self.downward.subscribe()
+    }
+
+    /// How many nodes the other control planes serve, as far as it is known.
+    #[must_use]
+    pub fn others(&self) -> Vec<PlaneNodes> {
+        self.downward.borrow().iter().filter(|plane| plane.address != self.address).cloned().collect()
+    }
+
+    /// How many nodes all control planes serve that nodes have a name for, this one included.
+    #[must_use]
+    pub fn all(&self) -> Vec<PlaneNodes> {
+        self.downward.borrow().clone()
+    }
+
+    /// Has a node sent to another control plane.
+    pub async fn send(&self, node: Id, to: String) -> Moved {
+        let (reply, answer) = oneshot::channel();
+        if self.orders.0.send((node, to, reply)).await.is_err() {
+            return Moved::Absent;
+        }
+        // Whoever was to tell it has gone away itself.
+        answer.await.unwrap_or(Moved::Absent)
+    }
+
+    /// Orders to send nodes away; for the first who asks.
+    #[must_use]
+    pub fn orders(&self) -> mpsc::Receiver<Order> {
+        let waiting = self.orders.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waiting.unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// Everyone who follows, in the order of their ids.

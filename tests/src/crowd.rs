@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
-use wire::dp::{Action, Identity, Session};
-use wire::message::Have;
+use wire::dp::{Action, Closed, Identity, Session};
+use wire::message::{ByeReason, Have};
 
 /// How much a node reads at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -61,6 +61,23 @@ impl Crowd {
     /// When the certificates cannot be read, or there is no thread.
     #[must_use]
     pub fn start(count: usize, have: Have, heartbeat_s: u32, control_plane: SocketAddr, certificates: &Path) -> Self {
+        Self::spread(count, have, heartbeat_s, &[control_plane], certificates)
+    }
+
+    /// The same with a list of control planes: the nodes take them in turn, go to the next one when theirs is lost, and
+    /// where they are sent, if it is in the list.
+    ///
+    /// # Panics
+    /// As [`Crowd::start`].
+    #[must_use]
+    pub fn spread(
+        count: usize,
+        have: Have,
+        heartbeat_s: u32,
+        control_planes: &[SocketAddr],
+        certificates: &Path,
+    ) -> Self {
+        let planes: Arc<[SocketAddr]> = control_planes.into();
         let read = |name: &str| std::fs::read_to_string(certificates.join(name)).expect("the lab has certificates");
         let identity = ClusterIdentity::load(&read("cluster.crt"), &read("cluster.key")).expect("a pair");
         let shared = Arc::new(Shared {
@@ -81,7 +98,8 @@ impl Crowd {
                     .map(|index| {
                         // A client of its own, so that each node resumes its own TLS sessions.
                         let client = ClusterClient::new(&identity, Mtls::Shared, None).expect("a configuration");
-                        let node = Node { index, shared: all.clone(), client, control_plane, have, heartbeat_s };
+                        let (shared, planes) = (all.clone(), planes.clone());
+                        let node = Node { index, shared, client, at: index, planes, have, heartbeat_s };
                         tokio::task::spawn_local(node.run())
                     })
                     .collect();
@@ -151,7 +169,9 @@ struct Node {
     index: usize,
     shared: Arc<Shared>,
     client: ClusterClient,
-    control_plane: SocketAddr,
+    planes: Arc<[SocketAddr]>,
+    /// Which of them, counted round.
+    at: usize,
     have: Have,
     heartbeat_s: u32,
 }
@@ -168,6 +188,7 @@ impl Node {
         };
         identity.plugins = model::plugins::all().iter().map(plugin).collect();
         identity.heartbeat_s = self.heartbeat_s;
+        identity.features = wire::Hello::MOVED;
         let mut session = Session::new(identity).expect("within the limits");
         let mut round = self.shared.round.subscribe();
         let mut pause = PAUSE_FIRST;
@@ -182,6 +203,7 @@ impl Node {
                 pause = PAUSE_FIRST;
             }
             if broken {
+                self.at += 1;
                 let jitter = Duration::from_millis((Id::random().0 % (pause.as_millis() / 2)) as u64);
                 tokio::time::sleep(pause / 2 + jitter).await;
                 pause = (pause * 2).min(PAUSE_MAX);
@@ -192,7 +214,7 @@ impl Node {
     /// One connection, from the handshake to its end.
     async fn connection(&mut self, session: &mut Session, welcomed: &mut bool) -> io::Result<()> {
         self.shared.attempts.fetch_add(1, Ordering::SeqCst);
-        let tcp = TcpStream::connect(self.control_plane).await?;
+        let tcp = TcpStream::connect(self.planes[self.at % self.planes.len()]).await?;
         tcp.set_nodelay(true)?;
         let name = self.client.server_name("127.0.0.1").map_err(io::Error::other)?;
         let mut stream = TlsConnector::from(self.client.config().clone()).connect(name, tcp).await?;
@@ -223,6 +245,11 @@ impl Node {
                         queue.extend(session.durable(begin.version, now));
                         queue.extend(session.applied(begin.version, now));
                         self.have.count = begin.count;
+                    }
+                    Action::Close(Closed::Bye(bye)) if bye.reason == ByeReason::Moved => {
+                        let to = self.planes.iter().position(|plane| plane.to_string() == bye.to);
+                        self.at = to.unwrap_or(self.at);
+                        return Ok(());
                     }
                     Action::Close(why) => return Err(io::Error::other(why.to_string())),
                     _ => {}

@@ -1,6 +1,9 @@
 //! `GET /clustering/control-planes`: this control plane and those around it; `POST /clustering/promote`: a follower
 //! becomes the writer. Not Kong's, which knows of one control plane.
 //!
+//! `POST /clustering/data-planes/{id}/move` with `{"to": "cp-2:8005"}` sends a node to another control plane, one of its own
+//! list, by the name that it has there.
+//!
 //! The body of a promotion is `{"force": true}` or nothing. Without force there has to be a reason for it: the writer is
 //! out of reach, or this is a writer that another one has replaced.
 
@@ -9,16 +12,24 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::request::{Content, Request};
 use crate::changelog::{Role, View};
-use crate::planes::Follower;
+use crate::planes::{Follower, Moved};
 use model::Id;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
+use wire::limits::ADDRESS_BYTES_MAX;
+
+/// How long a session may take to say whether its node went.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// `GET /clustering/control-planes`
 pub(super) fn list(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Problem> {
     let view = app.changelog.view();
     let followers = app.planes.followers();
     let rows = std::iter::once(own(app)).chain(followers.iter().map(|(id, row)| follower(&view, *id, row)));
-    Ok(Reply::ok(json!({ "data": rows.collect::<Vec<_>>() })))
+    let counts: Vec<Value> =
+        app.planes.all().iter().map(|plane| json!({ "address": plane.address, "nodes": plane.nodes })).collect();
+    Ok(Reply::ok(json!({ "data": rows.collect::<Vec<_>>(), "data_planes": counts })))
 }
 
 /// This control plane: its role, and for a follower how it stands with its writer.
@@ -43,6 +54,8 @@ pub(super) fn own(app: &App) -> Value {
         "epoch": format!("{:016x}", view.epoch),
         "term": view.term,
         "version": view.version,
+        "address": app.planes.address(),
+        "data_planes": app.fleet.count().1,
         "lag": lag.unwrap_or_default(),
         // Nodes have been with a writer that took the place of this one's: they come here no more.
         "replaced": app.planes.latest_term() > view.term,
@@ -67,6 +80,22 @@ pub(super) async fn promote(app: &App, request: &Request<'_>) -> Result<Reply, P
         "version": view.version,
         "entities": view.catalog.len(),
     })))
+}
+
+/// `POST /clustering/data-planes/{id}/move`
+pub(super) async fn send(app: &App, request: &Request<'_>, segments: &[&str]) -> Result<Reply, Problem> {
+    let node = segments.first().and_then(|id| id.parse::<Id>().ok()).ok_or(Problem::InvalidPrimaryKey)?;
+    let Content::Json(json) = &request.content else { return Err(Problem::UnsupportedMediaType) };
+    let body: Value = serde_json::from_slice(json).map_err(|error| Problem::BadBody(error.to_string()))?;
+    let to = body.get("to").and_then(Value::as_str).filter(|to| !to.is_empty() && to.len() <= ADDRESS_BYTES_MAX);
+    let to = to.ok_or_else(|| Problem::BadRequest("\"to\" must name a control plane, HOST:PORT".to_owned()))?;
+    let moved = timeout(ANSWER_MAX, app.planes.send(node, to.to_owned())).await.unwrap_or(Moved::Busy);
+    match moved {
+        Moved::Gone => Ok(Reply::ok(json!({ "id": node, "to": to }))),
+        Moved::Absent => Err(Problem::NotFoundWords("this node is not connected here".to_owned())),
+        Moved::Busy => Err(Problem::Outdated("the node is in the middle of something; try again".to_owned())),
+        Moved::Unable => Err(Problem::Outdated("the node's program is too old to be moved".to_owned())),
+    }
 }
 
 fn forced(content: &Content) -> Result<bool, Problem> {

@@ -24,6 +24,8 @@ enum Run {
     Promote,
     /// With all of the configuration, signed, once it is compressed.
     Bundle,
+    /// By sending a node away.
+    Move,
 }
 
 static ENDPOINTS: &[Endpoint] = &[
@@ -31,6 +33,7 @@ static ENDPOINTS: &[Endpoint] = &[
     look("/status", &Method::GET, info::status),
     look("/clustering/data-planes", &Method::GET, clustering::data_planes),
     look("/clustering/data-planes/{}", &Method::GET, clustering::data_plane),
+    Endpoint { path: "/clustering/data-planes/{}/move", method: &Method::POST, run: Run::Move },
     look("/clustering/control-planes", &Method::GET, control_planes::list),
     Endpoint { path: "/clustering/promote", method: &Method::POST, run: Run::Promote },
     look("/clustering/data-planes/{}/confirm", &Method::POST, confirm::confirm),
@@ -88,6 +91,7 @@ impl Found<'_> {
         match endpoint.run {
             Run::Look(run) => run(app, request, &self.segments),
             Run::Promote => control_planes::promote(app, request).await,
+            Run::Move => control_planes::send(app, request, &self.segments).await,
             Run::Apply => {
                 app.writable()?;
                 apply::apply(app, request).await

@@ -4,6 +4,8 @@ use settings::{Key, Kind};
 
 use crate::fleet::PURGE_DELAY_MIN_S;
 
+/// The most connections of the cluster port.
+const CONNECTIONS_MAX: u64 = crate::sync::CONNECTIONS_MAX as u64;
 /// The longest time that can be set, in seconds: ten years.
 const SECONDS_MAX: u64 = 315_360_000;
 
@@ -54,6 +56,25 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "The name that the certificates of cluster_control_plane must have with cluster_mtls = \"pki\". Unset: the \
          host that is called.",
+    ),
+    Key::unset(
+        "cluster_advertise",
+        Kind::Text,
+        "How data planes call this control plane, HOST:PORT, as it stands in their cluster_control_plane. Control planes \
+         that have it set keep the numbers of their data planes within a tenth of each other.",
+    ),
+    Key::new(
+        "cluster_max_data_planes",
+        Kind::Number { min: 1, max: CONNECTIONS_MAX },
+        "4000",
+        "How many data planes may be connected at a time. Further ones are told when to come back.",
+    ),
+    Key::new(
+        "cluster_max_full_syncs",
+        Kind::Number { min: 1, max: CONNECTIONS_MAX },
+        "64",
+        "How many data planes may be sent the whole configuration at a time. Further ones that need it are told when to \
+         come back.",
     ),
     Key::new(
         "cluster_data_plane_purge_delay",

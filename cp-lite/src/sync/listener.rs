@@ -3,16 +3,19 @@
 //! Whoever comes with garbage costs a handshake's time limit and a place among the unauthenticated, and nobody else
 //! notices; whoever comes with a wrong certificate is told so in its own protocol.
 
+use super::admission::Admission;
+use super::crowd::Crowd;
 use super::session;
 use super::source::Sources;
 use crate::fleet::Fleet;
 use crate::planes::Planes;
 use model::Id;
 use pki::{ClusterServer, Peer, TlsFailure};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -44,10 +47,14 @@ pub struct Cluster {
     pub planes: Arc<Planes>,
     /// The id of this control plane.
     pub id: Id,
+    /// The nodes that are connected, and how many may be.
+    pub(super) crowd: Rc<Crowd>,
+    pub(super) admission: RefCell<Admission>,
     /// Who belongs to the cluster.
     pub server: ClusterServer,
     /// What sessions say of this control plane.
     pub config: Arc<wire::cp::Config>,
+    started: Instant,
     /// Places for connections of any sort, and for those that have not shown a certificate of the cluster.
     places: (Arc<Semaphore>, Arc<Semaphore>),
 }
@@ -61,15 +68,27 @@ impl Cluster {
         id: Id,
         server: ClusterServer,
         config: Arc<wire::cp::Config>,
+        admission: Admission,
     ) -> Self {
         let places = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(STRANGERS_MAX)));
-        Self { sources, fleet, planes, id, server, config, places }
+        let (crowd, admission) = (Rc::default(), RefCell::new(admission));
+        Self { sources, fleet, planes, id, crowd, admission, server, config, started: Instant::now(), places }
+    }
+
+    /// How long this has been running.
+    pub(super) fn since_start(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Waits until all connections have ended, a moment at the longest: a node that reads nothing is not waited for.
     pub async fn drained(&self) {
         let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
         let _ = timeout(DRAIN_MAX, self.places.0.acquire_many(all)).await;
+    }
+
+    /// Keeps the nodes of this control plane in proportion to those of others until `stop`.
+    pub async fn balance(self: Rc<Self>, stop: watch::Receiver<bool>) {
+        self.crowd.clone().run(&self.planes, stop).await;
     }
 
     /// Serves `listener` until `stop`. Runs on a current-thread runtime inside a `LocalSet`.

@@ -4,6 +4,7 @@
 //! node that reads nothing fills its own socket and then holds up this task and nothing else, for as long as a write
 //! may take; the next commit is found whenever the task gets to it, merged with those before.
 
+use super::crowd::{Order, Place};
 use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
 use super::told;
@@ -43,7 +44,18 @@ pub(super) async fn run(
 ) {
     let session = Session::new(cluster.config.clone(), 0);
     let told = told::Told::default();
-    let mut task = Task { cluster, stream, from, peer, session, who: None, started: Instant::now(), told };
+    let mut task = Task {
+        cluster,
+        stream,
+        from,
+        peer,
+        session,
+        who: None,
+        transfer: false,
+        transferring: false,
+        started: Instant::now(),
+        told,
+    };
     let why = task.hold(&mut stop).await;
     tracing::info!(peer = %from, node = %task.name(), reason = %why, "node disconnected");
     task.forget().await;
@@ -56,13 +68,17 @@ struct Task<'a> {
     peer: Peer,
     session: Session,
     who: Option<Who>,
+    /// Whether it occupies a place of those that are sent everything.
+    transfer: bool,
+    /// Whether that has begun.
+    transferring: bool,
     started: Instant,
     told: told::Told,
 }
 
 /// Who was let in.
 enum Who {
-    Node(Id, SessionId, String),
+    Node(Id, SessionId, String, Place),
     Follower(Id, Connection, String),
 }
 
@@ -85,6 +101,7 @@ impl Task<'_> {
         let mut blobs = self.cluster.sources.blobs();
         let mut attached = self.cluster.planes.attached();
         let mut confirmations = self.cluster.fleet.confirmations();
+        let mut counts = self.cluster.planes.downward();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
         let mut bulk = false;
@@ -97,7 +114,11 @@ impl Task<'_> {
                     Ok(0) => return End::Eof,
                     Ok(count) => {
                         let (now, source) = (self.now(), self.source());
-                        (self.session.received(&bytes[..count], now, &*source), Some(source))
+                        let actions = self.session.received(&bytes[..count], now, &*source);
+                        if let (Some(Who::Follower(id, connection, _)), Some(nodes)) = (&self.who, self.session.planes()) {
+                            self.cluster.planes.told(*id, *connection, nodes);
+                        }
+                        (actions, Some(source))
                     }
                     Err(error) => return error.into(),
                 },
@@ -121,6 +142,15 @@ impl Task<'_> {
                 Ok(()) = confirmations.changed() => {
                     let source = self.source();
                     (self.confirm(&source), Some(source))
+                }
+                Ok(()) = counts.changed(), if matches!(self.who, Some(Who::Follower(..))) => {
+                    let counts = counts.borrow_and_update().clone();
+                    (self.session.tell_planes(counts), None)
+                }
+                order = ordered(self.who.as_ref()) => {
+                    let actions = self.session.move_to(&order.to);
+                    order.done(!actions.is_empty());
+                    (actions, None)
                 }
                 () = wake(timer) => {
                     let (now, source) = (self.now(), self.source());
@@ -186,6 +216,9 @@ impl Task<'_> {
         if hello.has(Hello::FOLLOWER) {
             return self.join_follower(hello, source);
         }
+        if let Err(actions) = self.take_place(source) {
+            return actions;
+        }
         let mode =
             if hello.incremental && self.cluster.config.incremental { SyncMode::Incremental } else { SyncMode::Full };
         let introduction = Introduction {
@@ -201,12 +234,36 @@ impl Task<'_> {
             Ok(session) => {
                 let (version, incremental) = (hello.have.applied, mode == SyncMode::Incremental);
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version, incremental, "node connected");
-                self.who = Some(Who::Node(hello.node, session, hello.hostname.clone()));
+                let place = self.cluster.crowd.join(hello.node, hello.has(Hello::MOVED));
+                self.who = Some(Who::Node(hello.node, session, hello.hostname.clone(), place));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
                 let mut actions = self.confirm(source);
                 actions.extend(self.session.admit(source));
                 actions
             }
+        }
+    }
+
+    /// Takes a place among the nodes, and among those that are sent everything if need be; or says what to answer.
+    fn take_place(&mut self, source: &Published) -> Result<(), Vec<Action>> {
+        let everything = self.session.prospect(source) == Mode::Full;
+        let mut admission = self.cluster.admission.borrow_mut();
+        match admission.admit(self.cluster.crowd.len(), everything) {
+            Ok(()) => {
+                self.transfer = everything;
+                Ok(())
+            }
+            Err(busy) => {
+                let retry = admission.retry_after_s(self.cluster.since_start(), Id::random().0 as u64);
+                tracing::info!(peer = %self.from, retry, reason = %busy, "node has to come back later");
+                Err(self.session.refuse(RefuseReason::Busy, retry, &busy.to_string()))
+            }
+        }
+    }
+
+    fn give_up_transfer(&mut self) {
+        if std::mem::take(&mut self.transfer) {
+            self.cluster.admission.borrow_mut().transferred();
         }
     }
 
@@ -225,7 +282,9 @@ impl Task<'_> {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "follower connected");
                 self.who = Some(Who::Follower(hello.node, connection, hello.hostname.clone()));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
-                self.session.admit(source)
+                let mut actions = self.session.admit(source);
+                actions.extend(self.session.tell_planes(self.cluster.planes.all()));
+                actions
             }
         }
     }
@@ -250,8 +309,13 @@ impl Task<'_> {
 
     fn report(&mut self, report: &Report) {
         self.told.report(report);
+        // Over is what has begun: a blob that is still being made is waited for.
+        self.transferring |= self.transfer && report.in_flight.is_some();
+        if report.mode != Mode::Full || (self.transferring && report.in_flight.is_none()) {
+            self.give_up_transfer();
+        }
         let (id, session) = match &self.who {
-            Some(Who::Node(id, session, _)) => (id, session),
+            Some(Who::Node(id, session, ..)) => (id, session),
             Some(Who::Follower(id, connection, _)) => {
                 return self.cluster.planes.report(*id, *connection, report.epoch, report.durable);
             }
@@ -261,8 +325,9 @@ impl Task<'_> {
     }
 
     async fn forget(&mut self) {
+        self.give_up_transfer();
         let (id, session) = match self.who.take() {
-            Some(Who::Node(id, session, _)) => (id, session),
+            Some(Who::Node(id, session, ..)) => (id, session),
             Some(Who::Follower(id, connection, _)) => return self.cluster.planes.disconnect(id, connection),
             None => return,
         };
@@ -280,7 +345,7 @@ impl Task<'_> {
 
     fn name(&self) -> String {
         match &self.who {
-            Some(Who::Node(id, _, hostname) | Who::Follower(id, _, hostname)) => format!("{hostname} ({id})"),
+            Some(Who::Node(id, _, hostname, _) | Who::Follower(id, _, hostname)) => format!("{hostname} ({id})"),
             None => "unknown".to_owned(),
         }
     }
@@ -329,6 +394,14 @@ fn soon() -> u32 {
 
 fn now() -> i64 {
     i64::try_from(now_s()).unwrap_or(i64::MAX)
+}
+
+/// Waits until a node is to go elsewhere.
+async fn ordered(who: Option<&Who>) -> Order {
+    match who {
+        Some(Who::Node(_, _, _, place)) => place.ordered().await,
+        _ => std::future::pending().await,
+    }
 }
 
 async fn wake(at: Option<Instant>) {

@@ -49,6 +49,7 @@ use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, REPLACED_
 use crate::message::{
     Ack, Bye, ByeReason, CODEC_ZSTD, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
 };
+use crate::planes::PlaneNodes;
 use bytes::Bytes;
 use model::Id;
 use patching::Patching;
@@ -103,6 +104,8 @@ pub struct Session {
     patience: Patience,
     /// The time, as of the last call that said it.
     now: u64,
+    /// What a follower said of its nodes, if that was not asked for yet.
+    planes: Option<Vec<PlaneNodes>>,
     report: Report,
     /// Whether the report has changed since it was last given out.
     dirty: bool,
@@ -146,6 +149,7 @@ impl Session {
             patching: Patching::default(),
             patience: Patience::default(),
             now,
+            planes: None,
             report,
             dirty: false,
         }
@@ -292,6 +296,32 @@ impl Session {
         out
     }
 
+    /// Whether the node is a control plane that follows this one.
+    #[must_use]
+    pub fn is_follower(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.has(Hello::FOLLOWER))
+    }
+
+    /// How many nodes a follower serves, and those that follow it, if that was heard since the last call.
+    pub fn planes(&mut self) -> Option<Vec<PlaneNodes>> {
+        self.planes.take()
+    }
+
+    /// Tells a follower how many nodes the control planes serve. Nothing, for a node.
+    pub fn tell_planes(&mut self, planes: Vec<PlaneNodes>) -> Vec<Action> {
+        let mut out = Vec::new();
+        if matches!(self.state, State::Live) && self.is_follower() {
+            self.send(&Message::Planes(planes), &mut out);
+        }
+        out
+    }
+
+    /// How the session would go on if the node of [`Action::Joined`] were admitted now.
+    #[must_use]
+    pub fn prospect(&self, source: &dyn Source) -> Mode {
+        self.mode(source)
+    }
+
     /// Sends the node to another control plane, at `to` as the settings of nodes name it, and ends the session. Nothing
     /// happens where that would do harm: to a node without [`Hello::MOVED`], while a version is in flight, with an address
     /// of more than [`ADDRESS_BYTES_MAX`] bytes.
@@ -333,6 +363,7 @@ impl Session {
                 self.send(&Message::Pong(pong), out);
             }
             (State::Live, Message::Want(want)) => self.want(want),
+            (State::Live, Message::Planes(planes)) => self.planes = self.is_follower().then_some(planes),
             (State::Live, Message::FullGet(get)) => self.full_get(get)?,
             (State::Live, other) => {
                 return Err(ProtocolError::Unexpected { message: other.kind(), state: "after WELCOME" });

@@ -58,6 +58,7 @@ use crate::message::{
     Ack, Bye, ByeReason, FullBegin, FullData, FullEnd, Have, Hello, Message, Mode, Nack, NackCode, Partial, Ping, Pong,
     Type, Want,
 };
+use crate::planes::PlaneNodes;
 use crate::shrink::Shrink;
 use model::Id;
 
@@ -98,6 +99,8 @@ pub struct Session {
     have: Have,
     /// The term of the last epoch that the node was in.
     term: u32,
+    /// What the control plane said of all of them, if that was not asked for yet.
+    planes: Option<Vec<PlaneNodes>>,
     /// The beginning of a blob that the caller holds.
     partial: Option<Partial>,
     /// When bytes last came.
@@ -126,6 +129,7 @@ impl Session {
             decoder: Decoder::new(),
             have: Have::default(),
             term: 0,
+            planes: None,
             partial: None,
             heard: 0,
             sent: 0,
@@ -165,6 +169,7 @@ impl Session {
             decoder: Decoder::new(),
             have: self.have,
             partial: self.partial,
+            planes: None,
             ..*self
         }
     }
@@ -395,6 +400,21 @@ impl Session {
         out
     }
 
+    /// How many nodes the control planes serve, if that was heard since the last call. For a follower; a node has no use
+    /// for it.
+    pub fn planes(&mut self) -> Option<Vec<PlaneNodes>> {
+        self.planes.take()
+    }
+
+    /// Tells the writer how many nodes this follower serves, and those that follow it. Nothing, before WELCOME.
+    pub fn tell_planes(&mut self, planes: Vec<PlaneNodes>, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        if matches!(self.state, State::Live(_)) {
+            self.send(&Message::Planes(planes), now, &mut out);
+        }
+        out
+    }
+
     /// Ends the session.
     pub fn bye(&mut self, reason: ByeReason, message: &str, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
@@ -467,6 +487,7 @@ impl Session {
         let State::Live(live) = &mut self.state else { return self.greeted(message, now, out) };
         match message {
             Message::Pong(pong) => self.pong(pong, now, out),
+            Message::Planes(planes) => self.planes = Some(planes),
             Message::Delta(payload, more) => self.delta(&payload, more, out)?,
             Message::FullBegin(begin) => {
                 self.full_begin(begin, out)?;

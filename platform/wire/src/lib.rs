@@ -23,6 +23,7 @@ mod greeting;
 pub mod limits;
 pub mod message;
 pub mod patch;
+pub mod planes;
 mod read;
 pub mod shrink;
 
@@ -31,6 +32,7 @@ pub use error::ProtocolError;
 pub use full::{Blob, Cursor, Offer};
 pub use message::{Bye, ByeReason, Hello, KindVersion, Nack, NackCode, Partial, PluginVersion, Welcome};
 pub use patch::Patch;
+pub use planes::PlaneNodes;
 
 /// The ALPN name of this protocol on the cluster port.
 pub const ALPN: &[u8] = b"edge-sync/1";

@@ -92,6 +92,9 @@ pub const FULL_PAUSE_MS_MIN: u64 = 1_000;
 /// The longest that a data plane leaves a full sync waiting after it refused others, in milliseconds.
 pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
 
+/// The most control planes in one PLANES. With the longest addresses it is one frame still.
+pub const PLANES_MAX: usize = 48;
+
 /// How long a node that was with the writer after this one's is asked to stay away, in seconds.
 pub const REPLACED_RETRY_S: u32 = 15;
 

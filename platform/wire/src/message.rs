@@ -5,6 +5,7 @@
 use crate::error::ProtocolError;
 use crate::frame::{self, Frame, IGNORABLE};
 use crate::limits::{ADDRESS_BYTES_MAX, TEXT_BYTES_MAX, WANT_MAX};
+use crate::planes::{self, PlaneNodes};
 use crate::read::{Reader, push_varint};
 use crate::shrink::Shrink;
 use bytes::{Buf, Bytes};
@@ -44,10 +45,12 @@ pub enum Type {
     FullEnd = 12,
     /// Either way, last.
     Bye = 13,
+    /// Between control planes: how many nodes each serves. Whoever does not know it skips it.
+    Planes = IGNORABLE | 16,
 }
 
 impl Type {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Hello,
         Self::Welcome,
         Self::Delta,
@@ -61,6 +64,7 @@ impl Type {
         Self::FullData,
         Self::FullEnd,
         Self::Bye,
+        Self::Planes,
     ];
 
     /// The type with this code.
@@ -411,6 +415,8 @@ pub enum Message {
     FullEnd(FullEnd),
     /// See [`Bye`].
     Bye(Bye),
+    /// See [`crate::planes`].
+    Planes(Vec<PlaneNodes>),
 }
 
 impl Message {
@@ -441,6 +447,7 @@ impl Message {
             Type::FullData => Self::FullData(FullData::decode(payload)?),
             Type::FullEnd => Self::FullEnd(take(kind, &payload)?),
             Type::Bye => Self::Bye(Bye::decode(&payload)?),
+            Type::Planes => Self::Planes(take(kind, &payload)?),
         };
         message.checked().map(Some)
     }
@@ -462,6 +469,7 @@ impl Message {
             Self::FullData(_) => Type::FullData,
             Self::FullEnd(_) => Type::FullEnd,
             Self::Bye(_) => Type::Bye,
+            Self::Planes(_) => Type::Planes,
         }
     }
 
@@ -482,6 +490,7 @@ impl Message {
             Self::FullData(data) => data.encode(),
             Self::FullEnd(end) => put(end),
             Self::Bye(bye) => bye.encode(),
+            Self::Planes(planes) => put(planes),
         };
         let mut out = Vec::new();
         frame::encode(self.kind(), &payload, &mut out);
@@ -497,6 +506,7 @@ impl Message {
                 bound("path", nack.path.len(), TEXT_BYTES_MAX)?;
                 bound("message", nack.message.len(), TEXT_BYTES_MAX)?;
             }
+            Self::Planes(planes) => planes::check(planes)?,
             Self::Want(want) => bound("wanted entities", want.entities.len(), WANT_MAX)?,
             Self::Bye(bye) => {
                 bound("message", bye.message.len(), TEXT_BYTES_MAX)?;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::{Id, Kind, Record};
+use wire::PlaneNodes;
 use wire::delta::{Assembler, Builder, Op};
 use wire::frame::Decoder;
 use wire::message::*;
@@ -132,6 +133,9 @@ fn small_messages_are_as_documented() {
     golden(&Message::Ack(Ack { applied: 300, durable: 300 }), "04 04 ac02 00");
     golden(&Message::Ack(Ack { applied: 300, durable: 100 }), "05 04 ac02 c801");
     golden(&Message::Ping(Ping::default()), "01 06");
+    let planes = vec![PlaneNodes { address: "b:8005".into(), nodes: 300 }];
+    golden(&Message::Planes(planes), "0b 90 01 06 623a38303035 ac02");
+    golden(&Message::Planes(Vec::new()), "02 90 00");
     golden(&Message::Ping(Ping { heartbeat_s: Some(300) }), "04 06 01 ac02");
     golden(&Message::Pong(Pong::new(1, 2)), "0a 07 01 0200000000000000");
     let heartbeat_s = Some(300);

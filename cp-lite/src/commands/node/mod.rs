@@ -42,6 +42,25 @@ pub fn show(admin_url: &str, name: &str, json: bool) -> Result<String, ExitError
     Ok(if json { format!("{row:#}\n") } else { table::details(row, now_s()) })
 }
 
+/// Sends a node to another control plane, by the address that it knows that one by.
+///
+/// # Errors
+/// As [`show`]; and 1 when the node cannot be sent, or not now.
+pub fn send(admin_url: &str, name: &str, to: &str) -> Result<String, ExitError> {
+    let failed = |message: String| ExitError::new(Exit::Failed, message);
+    let (client, again) = (AdminClient::new(admin_url)?, AdminClient::new(admin_url)?);
+    block_on(async {
+        let rows = rows(client).await?;
+        let row = the_one(&rows, name).map_err(failed)?;
+        let path = format!("/clustering/data-planes/{}/move", field(row, "id"));
+        let (status, answer) = again.post(&path, json!({ "to": to })).await?;
+        if !status.is_success() {
+            return Err(failed(field(&answer, "message").to_owned()));
+        }
+        Ok(format!("{} ({}) goes to {to}, if that is in its list.\n", field(row, "hostname"), field(row, "id")))
+    })
+}
+
 /// Lets a node take what it holds back, or with no name all nodes that hold something back. What each of them holds
 /// back is told, and a node that holds back something else by the time it is asked is left alone.
 ///

@@ -108,6 +108,9 @@ impl<'a> Link<'a> {
         self.session.of_term(term);
         self.session.holds(self.taker.partial());
         let mut actions = self.session.connected(have, 0, self.now());
+        let mut counts = self.planes.upward();
+        // Said once in any case.
+        counts.mark_changed();
         loop {
             if let Err(end) = self.perform(actions).await {
                 return end;
@@ -116,10 +119,20 @@ impl<'a> Link<'a> {
             actions = tokio::select! {
                 read = self.stream.read(&mut bytes) => match read {
                     Ok(0) => return End::Eof,
-                    Ok(count) => self.session.received(bytes.get(..count).unwrap_or_default(), self.now()),
+                    Ok(count) => {
+                        let actions = self.session.received(bytes.get(..count).unwrap_or_default(), self.now());
+                        if let Some(nodes) = self.session.planes() {
+                            self.planes.told_from_above(nodes);
+                        }
+                        actions
+                    }
                     Err(error) => return lost(error),
                 },
                 () = wake(timer) => self.session.tick(self.now()),
+                Ok(()) = counts.changed(), if self.greeted => {
+                    let counts = counts.borrow_and_update().clone();
+                    self.session.tell_planes(counts, self.now())
+                }
             };
         }
     }

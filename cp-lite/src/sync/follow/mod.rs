@@ -86,6 +86,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
             }
         };
         planes.attach(false);
+        planes.told_from_above(Vec::new());
         report(&planes, address, &end);
         if greeted {
             backoff.reset();
