@@ -100,6 +100,34 @@ fn a_full_disk_refuses_clearly_keeps_everything_and_opens_again() {
 }
 
 #[test]
+fn wherever_the_space_ends_nothing_acknowledged_is_lost() {
+    let Some(disk) = SmallDisk::mount("16m") else { return };
+    for left in (0..1_600_u64).step_by(100) {
+        let dir = disk.0.join(format!("store-{left}"));
+        let (mut store, mut model) = open(&dir).unwrap();
+        let filler = disk.0.join("filler");
+        fill(&filler);
+        let full = fs::metadata(&filler).unwrap().len();
+        fs::OpenOptions::new().write(true).open(&filler).unwrap().set_len(full.saturating_sub(left * 1024)).unwrap();
+        // Large and small commits, checkpoints, runs and merges: each meets the end of the disk at another place.
+        for number in 0..300_u64 {
+            let value = vec![number as u8; if number % 40 == 39 { 60_000 } else { 900 }];
+            let change = Change { key: key(number % 90), value: Some(Arc::from(value.as_slice())) };
+            if store.commit(&number.to_le_bytes(), vec![change]).is_ok() {
+                model.insert(key(number % 90), value);
+            }
+        }
+        drop(store);
+        fs::remove_file(&filler).unwrap();
+        let (mut store, found) = open(&dir).unwrap();
+        assert!(found == model, "{left} KiB left: {} records of {}", found.len(), model.len());
+        store.commit(b"on", vec![Change { key: key(1), value: None }]).unwrap();
+        drop(store);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+#[test]
 fn a_replacement_that_does_not_fit_leaves_the_old_content_and_no_litter() {
     let Some(disk) = SmallDisk::mount("12m") else { return };
     let dir = disk.0.join("store");
