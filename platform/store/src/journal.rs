@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::OpenError;
+use crate::fault::point;
 use crate::frame::{Frame, Place, SECTOR};
 use crate::layout::{preallocate, sync_data};
 use crate::seal::{Purpose, hasher, take, take_u32, take_u64};
@@ -139,7 +140,9 @@ impl Journal {
         let path = path(generation_dir, header.serial);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         for offset in HEADER_OFFSETS {
+            point(&path)?;
             file.write_all_at(&header.encode(), offset)?;
+            point(&path)?;
             sync_data(&file)?;
         }
         let (generation, serial) = (header.generation, header.serial);
@@ -157,7 +160,9 @@ impl Journal {
         if !self.fits(bytes.len() as u64) {
             return Err(io::Error::other("a frame longer than the journal"));
         }
+        point(&self.path)?;
         self.file.write_all_at(&bytes, self.offset)?;
+        point(&self.path)?;
         sync_data(&self.file)?;
         self.offset += bytes.len() as u64;
         Ok(())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::fault::point;
 use crate::seal::{Purpose, hasher};
 use crate::{OpenError, cipher};
 
@@ -219,10 +220,13 @@ pub(crate) fn read_small(path: &Path, bad: impl Fn() -> OpenError) -> Result<Opt
 /// Writes a small file whole: under a temporary name, synced, renamed.
 pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
+    point(&temporary)?;
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;
+    point(&temporary)?;
     file.sync_all()?;
     drop(file);
+    point(&temporary)?;
     fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
 }
@@ -230,6 +234,7 @@ pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<
 /// Creates a file of zeros, synced: later writes in place need no space and change no metadata.
 pub(crate) fn preallocate(path: &Path, len: u64) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    point(path)?;
     let zeros = vec![0; ZERO_BYTES];
     let mut left = len;
     while left > 0 {
@@ -243,6 +248,7 @@ pub(crate) fn preallocate(path: &Path, len: u64) -> io::Result<File> {
 
 /// Syncs a directory, so that names in it last.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    point(dir)?;
     File::open(dir)?.sync_all()
 }
 

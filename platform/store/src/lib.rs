@@ -10,6 +10,7 @@ mod build;
 mod cipher;
 mod compact;
 mod error;
+mod fault;
 mod frame;
 mod generation;
 mod heal;

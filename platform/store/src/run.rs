@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::fault::point;
 use crate::layout::{remove, sync_data, sync_dir};
 use crate::seal::{Purpose, Root, hasher, key_bytes, take, take_u32, take_u64};
 use crate::tree::TreeError;
@@ -112,6 +113,7 @@ impl Writer {
     /// Begins a run.
     pub(crate) fn create(gen_dir: &Path, generation: u64, span: Span) -> io::Result<Writer> {
         let temporary = gen_dir.join(format!("{}{TEMPORARY}", span.name()));
+        point(&temporary)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
         let mut writer = Writer {
             file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
@@ -149,6 +151,7 @@ impl Writer {
         } else {
             (Codec::Plain, self.chunk.as_slice())
         };
+        point(&self.temporary)?;
         self.file.write_all(kept)?;
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.index.push(Entry {
@@ -190,8 +193,10 @@ impl Writer {
         self.file.flush()?;
         let file = self.file.get_ref().try_clone()?;
         if durable {
+            point(&self.temporary)?;
             sync_data(&file)?;
         }
+        point(&self.temporary)?;
         fs::rename(&self.temporary, self.span.path(&self.gen_dir))?;
         self.finished = true;
         if durable {

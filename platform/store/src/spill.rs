@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::fault::point;
 use crate::frame::{Content, decode_changes, encode_changes, encoded_len};
 use crate::layout::{remove, sync_data, sync_dir};
 use crate::seal::{Purpose, hasher};
@@ -30,7 +31,9 @@ pub(crate) fn write(gen_dir: &Path, generation: u64, seq: u64, changes: &[Change
     let hash = hash(generation, seq, &bytes);
     let path = path(gen_dir, seq, hash);
     let write = || {
+        point(&path)?;
         fs::write(&path, &bytes)?;
+        point(&path)?;
         sync_data(&File::open(&path)?)?;
         sync_dir(gen_dir)
     };

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Key;
+use crate::fault::point;
 use crate::layout::sync_data;
 use crate::seal::{Head, ROOT_KEY, Root, parse_part_key, part_key, split};
 
@@ -192,7 +193,9 @@ impl Tree {
 
     /// Makes everything written so far durable, as `flush` alone does not.
     pub(crate) fn persist(&self) -> Result<(), TreeError> {
+        point(&self.dir)?;
         self.with(|db| Ok(db.flush().map(drop)?))?;
+        point(&self.dir)?;
         self.settle()?;
         // sled keeps large values in files of their own and never syncs them. Ours are too small for that.
         match fs::read_dir(self.dir.join("blobs")).map(|mut entries| entries.next().is_some()) {
