@@ -500,9 +500,11 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Waits for a checkpoint under way, so that the next one to open finds sled closed. A hang is not waited for.
+    /// Waits for a checkpoint or a healing under way, so that the next one to open finds sled closed, and whole. A hang is
+    /// not waited for.
     fn drop(&mut self) {
         self.wait();
+        self.wait_for_healing();
         let _ = self.end_compaction();
     }
 }

@@ -113,8 +113,9 @@ fn an_older_sled_put_back_is_made_anew_at_its_next_checkpoint() {
     let (mut store, found) = open(dir.path());
     assert!(found == model);
     commit(&mut store, &mut model, 100..200);
-    assert!(store.reports().last().is_some_and(|report| !report.lost && report.text.contains("it had come to")));
+    let reports = store.reports();
     drop(store);
+    assert!(reports.last().is_some_and(|report| !report.lost && report.text.contains("it had come to")));
     assert!(open(dir.path()).1 == model);
 }
 
