@@ -8,12 +8,15 @@ use model::{Catalog, Change, Id};
 use std::sync::Arc;
 use std::time::Instant;
 use tests::generate::{Config, Shape};
+use wire::bundle::pack;
 use wire::full::{Unpack, blob};
 
 /// As many as take seconds; at 30,000 the ratio is 1.09 as well.
 const ENTITIES: usize = 6_000;
 /// How many times as large it may be.
 const RATIO_MAX: f64 = 1.1;
+/// How many times as large as the control plane's blob that of a data plane's bundle may be, whose compressor is small.
+const PACKED_RATIO_MAX: f64 = 2.0;
 
 #[test]
 fn a_full_sync_is_about_as_small_as_its_json_can_be() {
@@ -40,6 +43,16 @@ fn a_full_sync_is_about_as_small_as_its_json_can_be() {
         json.len(),
     );
     assert!(ratio <= RATIO_MAX, "{ratio:.3}");
+
+    let mut plain = Vec::new();
+    let records =
+        changes.iter().filter_map(|change| if let Change::Put(record) = change { Some(record) } else { None });
+    records.for_each(|record| pack::push(1, record, &mut plain));
+    let (started, mut packed) = (Instant::now(), Vec::new());
+    pack::pack(plain.as_slice(), &mut packed).expect("memory takes it");
+    let ratio = packed.len() as f64 / begin.bytes as f64;
+    println!("packed by a data plane: {} bytes in {:.2?}, {ratio:.3} times the blob", packed.len(), started.elapsed());
+    assert!(plain.len() as u64 == begin.plain && ratio <= PACKED_RATIO_MAX, "{ratio:.3}");
 
     assert_eq!(blob::digest(&made.bytes()[..]).unwrap(), begin.transfer);
     let mut entities = Unpack::new(begin, &made.bytes()[..]).expect("a blob");

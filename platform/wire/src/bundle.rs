@@ -171,7 +171,8 @@ impl Header {
 
     fn decode(bytes: &[u8]) -> Result<Self, BundleError> {
         // Fields that later versions append are ignored.
-        let (header, _later): (Self, _) = postcard::take_from_bytes(bytes).map_err(|_| BundleError::Header)?;
+        let (mut header, _later): (Self, _) = postcard::take_from_bytes(bytes).map_err(|_| BundleError::Header)?;
+        header.software = clip(header.software);
         if header.codec != CODEC_ZSTD {
             return Err(BundleError::Codec(header.codec));
         }

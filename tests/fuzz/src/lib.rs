@@ -8,6 +8,7 @@
 //! With the feature `planted` each target has one bug, deep enough that only valid-looking input comes to it; a fuzzer
 //! that does not find it would not find a real one there.
 
+mod bundle;
 mod content;
 mod mutate;
 mod peers;
@@ -34,6 +35,7 @@ pub static ALL: &[Target] = &[
     Target { name: "message", run: wire::message, seeds: wire::message_seeds },
     Target { name: "delta", run: wire::delta, seeds: wire::delta_seeds },
     Target { name: "blob", run: wire::blob, seeds: wire::blob_seeds },
+    Target { name: "bundle", run: bundle::bundle, seeds: bundle::bundle_seeds },
     Target { name: "body", run: content::body, seeds: content::body_seeds },
     Target { name: "entity", run: content::entity, seeds: content::entity_seeds },
     Target { name: "declarative", run: content::declarative, seeds: content::declarative_seeds },
