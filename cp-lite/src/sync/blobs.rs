@@ -4,6 +4,7 @@
 //! One is made when a node needs it and none of those at hand will do; while it is being made, and while the head moves
 //! on, nodes wait or take an older one and the step from there. `source` asks; sessions wait for [`Blobs::ready`].
 
+use super::sketches::Sketches;
 use super::source::Everything;
 use crate::changelog::View;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use std::thread;
 use tokio::sync::watch;
 use wire::full::{Wanted, blob};
 use wire::limits::BLOB_WINDOW_LOG_MAX;
+use wire::reconcile::Sketching;
 use wire::{Blob, Offer};
 
 /// How many blobs are kept; those offered last stay.
@@ -32,6 +34,7 @@ const FEW: usize = 64;
 /// The blobs at hand.
 pub(super) struct Blobs {
     state: Mutex<State>,
+    sketches: Arc<Sketches>,
     made: watch::Sender<u64>,
 }
 
@@ -52,12 +55,18 @@ struct Kept {
 
 impl Blobs {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), made: watch::Sender::new(0) })
+        let made = watch::Sender::new(0);
+        Arc::new(Self { state: Mutex::default(), sketches: Sketches::new(made.clone()), made })
     }
 
-    /// Changes whenever there is another blob.
+    /// Changes whenever there is another blob or sketch.
     pub(super) fn ready(&self) -> watch::Receiver<u64> {
         self.made.subscribe()
+    }
+
+    /// What there is for a node that reconciles.
+    pub(super) fn sketch(&self, view: &Arc<View>, oldest: u64) -> Sketching {
+        self.sketches.offer(view, oldest)
     }
 
     /// What there is for a node; starts to make a blob of `view` if nothing will do.
@@ -129,7 +138,7 @@ impl State {
     }
 }
 
-fn is_stale(view: &View, version: u64) -> bool {
+pub(super) fn is_stale(view: &View, version: u64) -> bool {
     let few = (view.catalog.len() / STALE_ONE_IN).max(FEW);
     view.since(version).map_or(true, |touched| touched.take(few + 1).count() > few)
 }

@@ -16,6 +16,7 @@ use wire::cp::Source;
 use wire::delta::Builder;
 use wire::full::{Cursor, Wanted};
 use wire::patch::IdPrefix;
+use wire::reconcile::Sketching;
 use wire::{Encoded, Offer};
 
 /// How many different steps to one version are kept encoded. Connected nodes are at the same version nearly always;
@@ -195,6 +196,10 @@ impl Source for Published {
 
     fn full(&self) -> Box<dyn Cursor> {
         Box::new(Everything::of(self.view.clone()))
+    }
+
+    fn sketch(&self, oldest: u64) -> Sketching {
+        self.blobs.sketch(&self.view, oldest)
     }
 
     fn blob(&self, wanted: Wanted) -> Offer {

@@ -4,6 +4,7 @@
 //! *durable*: the change is compiled and served, and what could not be written waits in a bounded backlog for the next
 //! commit. Neighbours: `link` brings complete deltas, `snapshot` compiles them, the store's thread keeps them.
 
+use super::reconcile::Changes;
 use crate::snapshot::{Live, Loader, Rejection, Snapshot};
 use crate::state::{self, Meta, Source};
 use model::{Change, Id, Kind, Record};
@@ -162,6 +163,30 @@ impl Applier {
     pub async fn delta(&mut self, epoch: u64, version: u64, root: u64, changes: Vec<Change>) -> Result<(), Refused> {
         let next = self.live.snapshot().apply(epoch, version, &changes)?;
         check_root(&next, root)?;
+        self.keep(&next, &changes).await;
+        self.live.publish_step(Arc::new(next), &changes);
+        Ok(())
+    }
+
+    /// Applies what a reconcile found, which may lead into another epoch (with its term), and of which so many entities may
+    /// go as somebody has confirmed.
+    ///
+    /// # Errors
+    /// What forbids it; the old version serves on and stays durable.
+    pub async fn reconcile(
+        &mut self,
+        (epoch, term): (u64, u32),
+        version: u64,
+        root: u64,
+        Changes { changes, gone }: Changes,
+        confirmed: u64,
+    ) -> Result<(), Refused> {
+        let now = self.live.snapshot();
+        let mut next = now.apply(epoch, version, &changes)?;
+        next.term = term;
+        check_root(&next, root)?;
+        let had = protected(&now);
+        self.limit.judge(had, gone.min(had), confirmed).map_err(Refused::Shrink)?;
         self.keep(&next, &changes).await;
         self.live.publish_step(Arc::new(next), &changes);
         Ok(())

@@ -8,6 +8,7 @@ use super::choice::Index;
 use super::dial::Stream;
 use super::lookout::Lookout;
 use super::patches::{self, Unready};
+use super::reconcile;
 use super::staging::Staging;
 use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
@@ -23,6 +24,7 @@ use tokio::time::{sleep_until, timeout};
 use wire::dp::{Action, Closed, Rejection, Session};
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, Mode, NackCode, Pong};
+use wire::reconcile::Step;
 use wire::shrink::Shrink;
 use wire::{ByeReason, Delta, Hello};
 
@@ -256,6 +258,11 @@ impl<'a> Link<'a> {
                     queue.extend(self.unpack(epoch, begin).await);
                 }
                 Action::FullComplete { begin, .. } => queue.extend(self.complete(begin).await),
+                Action::Symbols { seed, from, until } => {
+                    let symbols = reconcile::symbols(&self.applier.snapshot(), seed, from, until).await;
+                    queue.extend(self.session.symbols(seed, from, &symbols, self.now()));
+                }
+                Action::Reconciled { epoch, step } => queue.extend(self.reconciled(epoch, step).await),
                 Action::Close(closed) => {
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());
@@ -301,6 +308,23 @@ impl<'a> Link<'a> {
                 Ok(()) => self.applied(to, Mode::Tail),
                 Err(refused) => self.reject(to, rejection(&refused)),
             },
+        }
+    }
+
+    async fn reconciled(&mut self, epoch: u64, step: Step) -> Vec<Action> {
+        let Step { version, root, confirmed, .. } = step;
+        let changes = match reconcile::changes(&self.applier.snapshot(), step).await {
+            Ok(changes) => changes,
+            Err(unknown) => return self.reject(version, unknown_kind(unknown)),
+        };
+        tracing::info!(version, changes = changes.changes.len(), gone = changes.gone, "reconciled");
+        match self.applier.reconcile((epoch, self.term), version, root, changes, confirmed).await {
+            Ok(()) => {
+                self.staging.discard();
+                self.applied(version, Mode::Reconcile)
+            }
+            Err(Refused::Shrink(shrink)) => self.hold(version, shrink),
+            Err(refused) => self.reject(version, rejection(&refused)),
         }
     }
 

@@ -37,6 +37,7 @@ mod action;
 mod hold;
 mod patching;
 mod patience;
+mod reconcile;
 
 use crate::PROTO;
 use crate::compat::{self, SyncStatus, Verdict};
@@ -57,6 +58,7 @@ use patience::Patience;
 use std::sync::Arc;
 
 use hold::Hold;
+use reconcile::Finding;
 
 pub use action::{Action, Closed, Config, Report, Source};
 pub use hold::Held;
@@ -73,8 +75,15 @@ enum State {
 
 enum Work {
     Idle,
-    Delta { to: u64, root: u64, patched: bool },
+    /// A step: a delta, or what a reconcile found.
+    Delta {
+        to: u64,
+        root: u64,
+        confirmed: u64,
+        patched: bool,
+    },
     Full(Box<Sender>),
+    Reconcile(Box<Finding>),
 }
 
 /// The control plane's end.
@@ -97,6 +106,8 @@ pub struct Session {
     hold: Option<Hold>,
     /// How many of the node's entities may go, as somebody has confirmed.
     confirmed: u64,
+    /// Digests did not help: what comes next is everything.
+    whole: bool,
     /// The node's content is not what its version says.
     diverged: bool,
     wanted: Vec<(u8, Id)>,
@@ -144,6 +155,7 @@ impl Session {
             refused: None,
             hold: None,
             confirmed: 0,
+            whole: false,
             diverged: false,
             wanted: Vec::new(),
             patching: Patching::default(),
@@ -365,6 +377,7 @@ impl Session {
             (State::Live, Message::Want(want)) => self.want(want),
             (State::Live, Message::Planes(planes)) => self.planes = self.is_follower().then_some(planes),
             (State::Live, Message::FullGet(get)) => self.full_get(get)?,
+            (State::Live, Message::Symbols(symbols)) => self.symbols(&symbols, out)?,
             (State::Live, other) => {
                 return Err(ProtocolError::Unexpected { message: other.kind(), state: "after WELCOME" });
             }
@@ -399,7 +412,7 @@ impl Session {
                 let begin = sender.begin();
                 (begin.version == applied).then_some(begin.root)
             }
-            Work::Idle | Work::Full(_) => None,
+            Work::Idle | Work::Full(_) | Work::Reconcile(_) => None,
         };
         if let Some(root) = done {
             self.work = Work::Idle;
@@ -407,6 +420,7 @@ impl Session {
             (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
             self.patching.applied();
             self.patience.applied();
+            self.whole = false;
             (self.report.epoch, self.report.applied) = (self.epoch, applied);
             (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
         } else if applied != self.report.applied {
@@ -418,8 +432,8 @@ impl Session {
 
     fn nack(&mut self, nack: Nack) -> Result<(), ProtocolError> {
         let (version, full, patched, confirmed) = match &self.work {
-            Work::Idle => return Err(ProtocolError::NackUnsent { version: nack.version }),
-            Work::Delta { to, patched, .. } => (*to, false, *patched, 0),
+            Work::Idle | Work::Reconcile(_) => return Err(ProtocolError::NackUnsent { version: nack.version }),
+            Work::Delta { to, patched, confirmed, .. } => (*to, false, *patched, *confirmed),
             Work::Full(sender) => (sender.begin().version, true, false, sender.begin().confirmed),
         };
         if nack.version != version {
@@ -439,7 +453,7 @@ impl Session {
         self.hold = hold.filter(|hold| !meanwhile(hold.held.shrink.gone));
         // A node that ends up with another root has another content than it says: a full sync heals that, once.
         if nack.code == NackCode::Root && !full {
-            self.diverged = true;
+            (self.diverged, self.whole) = (true, true);
         } else if !is_held {
             self.refused = Some(version);
             // The node itself lets full syncs wait.
@@ -483,14 +497,15 @@ impl Session {
 
     fn mode(&self, source: &dyn Source) -> Mode {
         let Report { epoch, applied, incremental, .. } = self.report;
+        let everything = if self.may_reconcile() { Mode::Reconcile } else { Mode::Full };
         if epoch != source.epoch() || self.diverged {
-            return Mode::Full;
+            return everything;
         }
         match applied.cmp(&source.head()) {
             std::cmp::Ordering::Greater => Mode::Behind,
             std::cmp::Ordering::Equal if self.root == source.root() => Mode::Same,
             std::cmp::Ordering::Less if incremental && applied >= source.floor() => Mode::Tail,
-            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => Mode::Full,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => everything,
         }
     }
 
@@ -529,6 +544,7 @@ impl Session {
                 None => self.send_full(source, out),
             },
             Mode::Full => self.send_full(source, out),
+            Mode::Reconcile => self.reconcile(source, out),
             Mode::Same | Mode::Behind | Mode::Withheld | Mode::Refuse { .. } | Mode::Other(_) => {}
         }
     }
@@ -552,7 +568,7 @@ impl Session {
     }
 
     fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {
-        self.work = Work::Delta { to: step.to(), root: step.root(), patched: step.patches() > 0 };
+        self.work = Work::Delta { to: step.to(), root: step.root(), confirmed: 0, patched: step.patches() > 0 };
         self.in_flight(step.to());
         self.send_bytes(step.frames(), out);
     }

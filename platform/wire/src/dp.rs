@@ -46,6 +46,7 @@
 //! what is held of a blob: tell [`Session::holds`]), and wait with growing, jittered patience before the next connection.
 
 mod action;
+mod reconcile;
 
 use crate::PROTO;
 use crate::delta::{Assembler, Delta, PATCH};
@@ -61,6 +62,8 @@ use crate::message::{
 use crate::planes::PlaneNodes;
 use crate::shrink::Shrink;
 use model::Id;
+
+use reconcile::Telling;
 
 pub use action::{Action, Closed, Identity, Rejection};
 
@@ -88,6 +91,7 @@ enum Work {
     Idle,
     Receiving(Assembler),
     Full(Box<Receiver>),
+    Reconcile(Box<Telling>),
     Staged { version: u64, root: u64, full: bool, durable: bool },
 }
 
@@ -332,7 +336,7 @@ impl Session {
                 live.skipped = Some(receiver.begin().transfer);
                 (receiver.begin().version, receiver.started() || shrink.is_none())
             }
-            Work::Idle | Work::Receiving(_) => return out,
+            Work::Idle | Work::Receiving(_) | Work::Reconcile(_) => return out,
         };
         if cost {
             let pause = FULL_PAUSE_MS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(FULL_PAUSE_MS_MAX);
@@ -499,6 +503,8 @@ impl Session {
             }
             Message::FullEnd(end) if live.skipped != Some(end.transfer) => self.full_end(end, out)?,
             Message::FullData(_) | Message::FullEnd(_) => {}
+            Message::SymbolsGet(get) => self.symbols_get(get, out)?,
+            Message::Reconciled(payload, more) => self.reconciled(&payload, more, out)?,
             other => return Err(ProtocolError::Unexpected { message: other.kind(), state: live.work.name() }),
         }
         Ok(())
@@ -520,7 +526,7 @@ impl Session {
             Mode::Same | Mode::Tail | Mode::Behind if ours != theirs => {
                 return Err(ProtocolError::EpochMismatch { ours, theirs });
             }
-            Mode::Same | Mode::Tail | Mode::Behind | Mode::Full | Mode::Withheld => {}
+            Mode::Same | Mode::Tail | Mode::Behind | Mode::Full | Mode::Withheld | Mode::Reconcile => {}
         }
         if replaces((self.term, ours), (welcome.term, theirs)) {
             let closed = Closed::Replaced { term: welcome.term, ours: self.term };
@@ -592,7 +598,13 @@ impl Session {
 
     fn full_begin(&mut self, begin: FullBegin, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
         let State::Live(live) = &mut self.state else { return Ok(()) };
-        if !matches!(live.work, Work::Idle) {
+        let free = match &live.work {
+            Work::Idle => true,
+            // Too much differs: everything comes in its place.
+            Work::Reconcile(telling) => telling.is_open(),
+            _ => false,
+        };
+        if !free {
             return Err(ProtocolError::Unexpected { message: Type::FullBegin, state: live.work.name() });
         }
         if !self.identity.codecs.contains(&begin.codec) {
@@ -680,6 +692,7 @@ impl Work {
             Self::Idle => "while idle",
             Self::Receiving(_) => "inside a delta",
             Self::Full(_) => "during a full sync",
+            Self::Reconcile(_) => "during a reconcile",
             Self::Staged { .. } => "while a version is unapplied",
         }
     }

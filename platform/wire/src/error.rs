@@ -170,6 +170,22 @@ pub enum ProtocolError {
     /// A blob whose bytes are not what its name and its announcement say.
     #[error("full sync cannot be unpacked: {0}")]
     Blob(#[from] crate::full::BlobError),
+    /// Symbols that were not asked for, or asked for out of order.
+    #[error("symbols at {first}, expected {expected}")]
+    SymbolsRange {
+        /// Where they start, or end.
+        first: u64,
+        /// Where they should.
+        expected: u64,
+    },
+    /// A reconcile's step that does not start from the node's content.
+    #[error("reconcile from the content with root {base:016x}, the node's is {at:016x}")]
+    ReconcileBase {
+        /// What it says.
+        base: u64,
+        /// Of the node.
+        at: u64,
+    },
     /// An ACK of what was not sent.
     #[error("version {applied} acknowledged, which was not sent")]
     AckUnsent {

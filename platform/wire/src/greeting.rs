@@ -224,6 +224,8 @@ pub enum Mode {
         /// Not before so many seconds.
         retry_after_s: u32,
     },
+    /// Both ends find what differs by digests, and only that is sent.
+    Reconcile,
     /// A mode that this build does not know.
     Other(u8),
 }
@@ -239,6 +241,7 @@ impl Mode {
             Self::Behind => "behind",
             Self::Withheld => "withheld",
             Self::Refuse { .. } => "refused",
+            Self::Reconcile => "reconcile",
             Self::Other(_) => "unknown",
         }
     }
@@ -253,6 +256,7 @@ impl From<(u8, u8, u32)> for Mode {
             3 => Self::Behind,
             4 => Self::Withheld,
             5 => Self::Refuse { why: why.into(), retry_after_s },
+            6 => Self::Reconcile,
             code => Self::Other(code),
         }
     }
@@ -267,6 +271,7 @@ impl From<Mode> for (u8, u8, u32) {
             Mode::Behind => (3, 0, 0),
             Mode::Withheld => (4, 0, 0),
             Mode::Refuse { why, retry_after_s } => (5, why.into(), retry_after_s),
+            Mode::Reconcile => (6, 0, 0),
             Mode::Other(code) => (code, 0, 0),
         }
     }

@@ -4,7 +4,8 @@
 //!
 //! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
 //! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`patch`] is how little of a changed body
-//! does, [`compat`] decides which nodes get anything at all, [`shrink`] what a node does not take unasked, [`dp`] and [`cp`]
+//! does, [`compat`] decides which nodes get anything at all, [`reconcile`] finds what two ends differ in, [`shrink`] is
+//! what a node does not take unasked, [`dp`] and [`cp`]
 //! are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
 //!
@@ -25,6 +26,7 @@ pub mod message;
 pub mod patch;
 pub mod planes;
 mod read;
+pub mod reconcile;
 pub mod shrink;
 
 pub use delta::{Delta, Encoded, Entity, Op};

@@ -18,6 +18,17 @@ pub const DELTA_OPS_MAX: usize = 16 * 1024;
 
 /// The most patches in one DELTA: a node can ask for as many entities whole. What is over that is sent whole at once.
 pub const DELTA_PATCHES_MAX: usize = WANTED_MAX;
+/// The fewest symbols that a control plane has for a reconcile, and how many are asked for first.
+pub const SYMBOLS_MIN: usize = 64;
+
+/// The most symbols of one reconcile; beyond, a full sync.
+pub const SYMBOLS_MAX: usize = 16 * 1024;
+
+/// The most symbols in one SYMBOLS frame.
+pub const SYMBOLS_FRAME_MAX: usize = (PAYLOAD_BYTES_MAX - 8 - 10) / 12;
+
+/// A node with fewer entities than this gets a full sync in place of a reconcile: there is nothing to save.
+pub const RECONCILE_COUNT_MIN: u64 = 8;
 
 /// The most bytes of one entity's body, as sent.
 pub const BODY_BYTES_MAX: usize = model::record::BODY_BYTES_MAX;

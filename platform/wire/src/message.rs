@@ -7,6 +7,7 @@ use crate::frame::{self, Frame, IGNORABLE};
 use crate::limits::{ADDRESS_BYTES_MAX, TEXT_BYTES_MAX, WANT_MAX};
 use crate::planes::{self, PlaneNodes};
 use crate::read::{Reader, push_varint};
+use crate::reconcile::{SYMBOL_BYTES, Symbol};
 use crate::shrink::Shrink;
 use bytes::{Buf, Bytes};
 use model::Id;
@@ -45,12 +46,18 @@ pub enum Type {
     FullEnd = 12,
     /// Either way, last.
     Bye = 13,
+    /// DP → CP: a stretch of the sums over what I have.
+    Symbols = 14,
+    /// CP → DP: send sums up to here.
+    SymbolsGet = 15,
+    /// CP → DP: one atomic step that makes up for what was found; may go over several frames.
+    Reconciled = 17,
     /// Between control planes: how many nodes each serves. Whoever does not know it skips it.
     Planes = IGNORABLE | 16,
 }
 
 impl Type {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         Self::Hello,
         Self::Welcome,
         Self::Delta,
@@ -64,6 +71,9 @@ impl Type {
         Self::FullData,
         Self::FullEnd,
         Self::Bye,
+        Self::Symbols,
+        Self::SymbolsGet,
+        Self::Reconciled,
         Self::Planes,
     ];
 
@@ -386,7 +396,56 @@ impl Bye {
     }
 }
 
-/// One message, or a frame's part of a DELTA.
+/// A stretch of a node's row of symbols; see [`crate::reconcile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbols {
+    /// The seed of their hashes.
+    pub seed: u64,
+    /// The place of the first one.
+    pub first: u64,
+    /// The rest of the payload: at most [`crate::limits::SYMBOLS_FRAME_MAX`].
+    pub symbols: Vec<Symbol>,
+}
+
+/// Asks for symbols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolsGet {
+    /// The seed of the hashes.
+    #[serde(with = "le")]
+    pub seed: u64,
+    /// The first one that is not to be sent yet.
+    pub until: u64,
+}
+
+impl Symbols {
+    fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let malformed = |_| ProtocolError::Malformed { message: Type::Symbols };
+        let mut reader = Reader::new(payload);
+        let (seed, first) = (reader.fixed().map_err(malformed)?, reader.varint().map_err(malformed)?);
+        let (whole, rest) = reader.rest.as_chunks::<SYMBOL_BYTES>();
+        if !rest.is_empty() {
+            return Err(ProtocolError::Malformed { message: Type::Symbols });
+        }
+        let symbol = |&[a, b, c, d, e, f, g, h, i, j, k, l]: &[u8; SYMBOL_BYTES]| Symbol {
+            sum: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            check: u32::from_le_bytes([i, j, k, l]),
+        };
+        Ok(Self { seed, first, symbols: whole.iter().map(symbol).collect() })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(18 + self.symbols.len() * SYMBOL_BYTES);
+        out.extend_from_slice(&self.seed.to_le_bytes());
+        push_varint(self.first, &mut out);
+        for Symbol { sum, check } in &self.symbols {
+            out.extend_from_slice(&sum.to_le_bytes());
+            out.extend_from_slice(&check.to_le_bytes());
+        }
+        out
+    }
+}
+
+/// One message, or a frame's part of a DELTA or RECONCILED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// See [`Hello`].
@@ -415,6 +474,12 @@ pub enum Message {
     FullEnd(FullEnd),
     /// See [`Bye`].
     Bye(Bye),
+    /// See [`Symbols`].
+    Symbols(Symbols),
+    /// See [`SymbolsGet`].
+    SymbolsGet(SymbolsGet),
+    /// A part of a reconcile's step, and whether more follows; see [`crate::reconcile::Step`].
+    Reconciled(Bytes, bool),
     /// See [`crate::planes`].
     Planes(Vec<PlaneNodes>),
 }
@@ -429,7 +494,7 @@ impl Message {
             let code = frame.code;
             return if code & IGNORABLE != 0 { Ok(None) } else { Err(ProtocolError::TypeUnknown { code }) };
         };
-        if frame.more && kind != Type::Delta {
+        if frame.more && !matches!(kind, Type::Delta | Type::Reconciled) {
             return Err(ProtocolError::NotSplittable { message: kind });
         }
         let payload = frame.payload;
@@ -447,6 +512,9 @@ impl Message {
             Type::FullData => Self::FullData(FullData::decode(payload)?),
             Type::FullEnd => Self::FullEnd(take(kind, &payload)?),
             Type::Bye => Self::Bye(Bye::decode(&payload)?),
+            Type::Symbols => Self::Symbols(Symbols::decode(&payload)?),
+            Type::SymbolsGet => Self::SymbolsGet(take(kind, &payload)?),
+            Type::Reconciled => Self::Reconciled(payload, frame.more),
             Type::Planes => Self::Planes(take(kind, &payload)?),
         };
         message.checked().map(Some)
@@ -469,6 +537,9 @@ impl Message {
             Self::FullData(_) => Type::FullData,
             Self::FullEnd(_) => Type::FullEnd,
             Self::Bye(_) => Type::Bye,
+            Self::Symbols(_) => Type::Symbols,
+            Self::SymbolsGet(_) => Type::SymbolsGet,
+            Self::Reconciled(..) => Type::Reconciled,
             Self::Planes(_) => Type::Planes,
         }
     }
@@ -490,6 +561,9 @@ impl Message {
             Self::FullData(data) => data.encode(),
             Self::FullEnd(end) => put(end),
             Self::Bye(bye) => bye.encode(),
+            Self::Symbols(symbols) => symbols.encode(),
+            Self::SymbolsGet(get) => put(get),
+            Self::Reconciled(payload, _) => payload.to_vec(),
             Self::Planes(planes) => put(planes),
         };
         let mut out = Vec::new();

@@ -115,7 +115,8 @@ fn welcome_is_as_documented_in_each_mode() {
         (Mode::Withheld, "04 00 00"),
         (Mode::Refuse { why: RefuseReason::Busy, retry_after_s: 5 }, "05 03 05"),
         (Mode::Refuse { why: RefuseReason::Other(77), retry_after_s: 0 }, "05 4d 00"),
-        (Mode::Other(6), "06 00 00"),
+        (Mode::Reconcile, "06 00 00"),
+        (Mode::Other(7), "07 00 00"),
     ];
     for (mode, bytes) in modes {
         welcome.mode = mode;

@@ -17,6 +17,7 @@ use wire::delta::{Entity, NoChange, Op, UnknownKind};
 use wire::full::{Unpack, blob};
 use wire::message::{CODEC_RAW, FullBegin, Have, Hello, KindVersion, Mode, NackCode, Partial};
 use wire::patch::BaseDiffers;
+use wire::reconcile::{self, Encoder};
 use wire::shrink::Limit;
 use wire::{Delta, Patch, PluginVersion, cp, dp};
 
@@ -119,6 +120,7 @@ struct Counts {
     holds: u64,
     patches: u64,
     bases_missed: u64,
+    reconciles: u64,
 }
 
 fn identity(n: u64, incremental: bool) -> dp::Identity {
@@ -127,7 +129,7 @@ fn identity(n: u64, incremental: bool) -> dp::Identity {
     identity.plugins = vec![PluginVersion { name: "jwt".into(), version: None }];
     identity.incremental = incremental;
     identity.full_window = 4096;
-    identity.features |= Hello::PATCHES;
+    identity.features |= Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE;
     if n == 0 {
         // One of them is of the first release, which knew no blobs and no patches.
         (identity.codecs, identity.features) = (vec![CODEC_RAW], 0);
@@ -184,7 +186,7 @@ impl World {
             35 if self.rng.one_in(3) => self.want(n),
             36 if self.rng.one_in(30) => self.restart_control_plane(),
             37 if self.rng.one_in(10) => self.db.floor = (self.db.floor + self.rng.below(8)).min(self.db.head()),
-            38 if self.rng.one_in(20) => self.backup_or_restore(),
+            38 if self.rng.one_in(8) => self.backup_or_restore(),
             39 if self.rng.one_in(4) => self.confirm(n),
             _ => self.drain(n),
         }
@@ -452,6 +454,25 @@ impl World {
                     };
                     node.staged = Staged::Ready(held, begin.root, true);
                 }
+                dp::Action::Symbols { seed, from, until } => {
+                    let mut encoder = Encoder::new(seed, from, until);
+                    for record in node.live.state.values() {
+                        encoder.add(record.kind.code(), record.id, record.tag);
+                    }
+                    let actions = node.session.symbols(seed, from, &encoder.finish(), self.now);
+                    self.dp_actions(n, actions);
+                }
+                dp::Action::Reconciled { epoch, step } => {
+                    self.counts.reconciles += 1;
+                    node.confirmed = step.confirmed;
+                    let mut state = node.live.state.clone();
+                    let digest =
+                        |record: &Record| reconcile::digest(step.seed, record.kind.code(), record.id, record.tag);
+                    state.retain(|_, record| !step.gone.contains(&digest(record)));
+                    let mut held = Held { epoch, version: step.version, state };
+                    step.puts.into_iter().for_each(|entity| held.apply(Op::Put(entity)));
+                    node.staged = Staged::Ready(held, step.root, true);
+                }
                 dp::Action::Close(dp::Closed::Protocol(error)) => panic!("node {n} blames the control plane: {error}"),
                 dp::Action::Close(_) => self.cut(n),
             }
@@ -639,7 +660,8 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         }
         world.settle();
         world.check_settled();
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed } = world.counts;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed, reconciles } =
+            world.counts;
         total.deltas += deltas;
         total.fulls += fulls;
         total.blobs += blobs;
@@ -648,15 +670,29 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         total.cuts += cuts;
         total.wants += wants;
         total.holds += holds;
+        total.reconciles += reconciles;
         total.patches += patches;
         total.bases_missed += bases_missed;
     }
     if only.is_none() {
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed } = total;
+        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed, reconciles } =
+            total;
         println!(
-            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back)"
+            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back), {reconciles} reconciles"
         );
-        for count in [deltas, fulls, blobs, resumed * 10, nacks, cuts, wants, holds * 10, patches, bases_missed * 5] {
+        for count in [
+            deltas,
+            fulls,
+            blobs,
+            resumed * 10,
+            nacks,
+            cuts,
+            wants,
+            holds * 10,
+            patches,
+            bases_missed * 5,
+            reconciles * 4,
+        ] {
             assert!(count > SEEDS, "too little happened");
         }
     }

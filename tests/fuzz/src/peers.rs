@@ -102,6 +102,11 @@ fn serve(session: &mut dp::Session, actions: &mut VecDeque<dp::Action>, now: u64
             dp::Action::FullBytes { bytes, .. } => actions.extend(session.full_processed(bytes.len() as u64, now)),
             dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, now)),
             dp::Action::FullComplete { begin, .. } => actions.extend(judge(session, begin.version)),
+            dp::Action::Symbols { seed, from, until } => {
+                let symbols = wire::reconcile::Encoder::new(seed, from, until).finish();
+                actions.extend(session.symbols(seed, from, &symbols, now));
+            }
+            dp::Action::Reconciled { step, .. } => actions.extend(judge(session, step.version)),
             dp::Action::Close(_) => closed = true,
             dp::Action::Welcomed(_) | dp::Action::Head(_) => {}
         }

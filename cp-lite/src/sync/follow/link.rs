@@ -175,6 +175,8 @@ impl<'a> Link<'a> {
                     let taken = self.taker.complete(begin).await;
                     queue.extend(self.told(taken)?);
                 }
+                // Not asked of one whose HELLO did not offer it.
+                Action::Symbols { .. } | Action::Reconciled { .. } => {}
                 Action::Close(closed) => {
                     let _ = timeout(BYE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());

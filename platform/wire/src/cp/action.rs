@@ -6,6 +6,7 @@ use crate::delta::Encoded;
 use crate::error::ProtocolError;
 use crate::full::{Cursor, Offer, Wanted};
 use crate::message::{Bye, Hello, Mode, Nack, RefuseReason};
+use crate::reconcile::Sketching;
 use bytes::Bytes;
 use model::{Id, Record};
 use std::sync::Arc;
@@ -39,6 +40,10 @@ pub trait Source {
     fn record(&self, kind: u8, id: Id) -> Option<Record>;
     /// Everything at head.
     fn full(&self) -> Box<dyn Cursor>;
+    /// The symbols of everything, at head or at a version from `oldest` on from which a step to head can be sent.
+    fn sketch(&self, _oldest: u64) -> Sketching {
+        Sketching::Never
+    }
     /// Everything, compressed, at head or at a version before it from which a step to head can be sent.
     fn blob(&self, _wanted: Wanted) -> Offer {
         Offer::Entities

@@ -6,6 +6,7 @@ use crate::limits::{FULL_WINDOW_BYTES, HEARTBEAT_S};
 use crate::message::{
     Bye, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason, Welcome,
 };
+use crate::reconcile::Step;
 use bytes::Bytes;
 use model::Id;
 
@@ -99,6 +100,24 @@ pub enum Action {
         epoch: u64,
         /// Version, root, count.
         begin: FullBegin,
+    },
+    /// Send the symbols of what is served: see [`crate::reconcile::Encoder`], then [`super::Session::symbols`]. It costs a walk
+    /// over everything.
+    Symbols {
+        /// The seed of their hashes.
+        seed: u64,
+        /// The first one.
+        from: u64,
+        /// The first one that is not asked for.
+        until: u64,
+    },
+    /// A complete step of a reconcile, from what is served to `step.version` of this epoch: as [`Action::Stage`]; or
+    /// [`super::Session::held`], if too much would go.
+    Reconciled {
+        /// The epoch that the node is in once this is applied.
+        epoch: u64,
+        /// The step.
+        step: Step,
     },
     /// Flush what was sent and close the connection.
     Close(Closed),

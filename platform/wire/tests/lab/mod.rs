@@ -13,6 +13,7 @@ use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
 use wire::message::{CODEC_RAW, Have, Hello, KindVersion, Message};
 use wire::patch::IdPrefix;
+use wire::reconcile::{Content, Sketch, Sketching};
 use wire::{Blob, Cursor, Offer, cp};
 
 pub(crate) const EPOCH: u64 = 77;
@@ -67,6 +68,8 @@ pub(crate) struct Db {
     pub(crate) in_use: InUse,
     /// Blobs that were made, by version: as a control plane's, they are not made for each head.
     pub(crate) blobs: RefCell<BTreeMap<u64, Blob>>,
+    /// The last sketch that was made.
+    pub(crate) sketch: RefCell<Option<Arc<Sketch>>>,
 }
 
 impl Db {
@@ -78,6 +81,7 @@ impl Db {
             touched: vec![Vec::new()],
             in_use: InUse::default(),
             blobs: RefCell::default(),
+            sketch: RefCell::default(),
         }
     }
 
@@ -151,6 +155,18 @@ impl Source for Db {
     fn puts_since(&self, version: u64, most: u64) -> u64 {
         (self.state().values().filter(|record| record.version > version).count() as u64).min(most)
     }
+    fn sketch(&self, oldest: u64) -> Sketching {
+        let mut sketch = self.sketch.borrow_mut();
+        let usable = |sketch: &&Arc<Sketch>| (oldest.max(self.floor)..=self.head()).contains(&sketch.version());
+        if let Some(sketch) = sketch.as_ref().filter(usable) {
+            return Sketching::Ready(Arc::clone(sketch));
+        }
+        let entities = self.state().values().map(|record| (record.kind.code(), record.id, record.tag));
+        let content = Arc::new(At(Arc::clone(self.state())));
+        let made = Arc::new(Sketch::new(self.epoch ^ self.head(), self.head(), self.root(), entities, content));
+        *sketch = Some(Arc::clone(&made));
+        Sketching::Ready(made)
+    }
     fn record(&self, kind: u8, id: Id) -> Option<Record> {
         self.state().get(&(Kind::from_code(kind)?, id)).cloned()
     }
@@ -173,6 +189,18 @@ impl Source for Db {
         let blob = Blob::new(written, encoder.finish().unwrap().into()).unwrap();
         blobs.insert(self.head(), blob.clone());
         Offer::Blob(blob)
+    }
+}
+
+/// A state that a sketch is of.
+struct At(Arc<State>);
+
+impl Content for At {
+    fn record(&self, kind: u8, id: Id) -> Option<Record> {
+        self.0.get(&(Kind::from_code(kind)?, id)).cloned()
+    }
+    fn pack(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        zstd::bulk::compress(plain, 3).ok()
     }
 }
 
