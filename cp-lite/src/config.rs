@@ -58,6 +58,12 @@ impl Config {
             None => Some(String::new()),
             Some(_) => settings.parsed("cluster_advertise", host_and_port),
         };
+        if let (Some(writers), Some(address)) = (&writers, &address)
+            && !writers.is_empty()
+            && writers.iter().all(|writer| writer == address)
+        {
+            settings.mistake("cluster_control_plane", "names nobody but this control plane itself (cluster_advertise)");
+        }
         let client = identity.as_ref().zip(mtls.clone()).map(|(identity, mtls)| {
             ClusterClient::new(identity, mtls, settings.text("cluster_server_name")).map_err(|error| error.to_string())
         });
@@ -223,6 +229,24 @@ mod tests {
             mistakes(&with_certificate("admin_listen = ['127.0.0.1:8001', '0.0.0.0:8001']")),
             "1:1: admin_listen: 0.0.0.0:8001 can be reached from other machines, and the Admin API has no access \
              control yet; use 127.0.0.1"
+        );
+    }
+
+    #[test]
+    fn a_follower_names_its_writers_and_not_only_itself() {
+        let text = "cluster_control_plane = ['cp-1:8005', '[::1]:8005']\ncluster_advertise = 'cp-2:8005'";
+        let config = read(&with_certificate(text)).1.unwrap();
+        assert_eq!((config.writers.len(), config.address.as_str()), (2, "cp-2:8005"));
+        assert!(read(&with_certificate("")).1.unwrap().writers.is_empty());
+        assert_eq!(
+            mistakes(&with_certificate("cluster_control_plane = ['cp', '::1:8005']\ncluster_advertise = 'cp-2'")),
+            "\
+1:1: cluster_control_plane: \"cp\" is not HOST:PORT, such as cp.example.com:8005
+2:1: cluster_advertise: \"cp-2\" is not HOST:PORT, such as cp.example.com:8005"
+        );
+        assert_eq!(
+            mistakes(&with_certificate("cluster_control_plane = 'cp-2:8005'\ncluster_advertise = 'cp-2:8005'")),
+            "1:1: cluster_control_plane: names nobody but this control plane itself (cluster_advertise)"
         );
     }
 

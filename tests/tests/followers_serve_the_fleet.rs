@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tests::lab::{Daemon, Lab};
 use tests::planes::{following, has, list, node, own, promote, serves};
+use tests::relay::Relay;
 use tests::wait;
 
 /// A route that answers by itself.
@@ -67,7 +68,8 @@ fn a_follower_serves_the_same_epoch_and_version_as_its_writer_and_refuses_writes
             assert_eq!(answer(dp, name), name);
         }
     }
-    assert_eq!(above.sync_status()["digest"], below.sync_status()["digest"]);
+    assert!(above.sync_status()["root"].is_string());
+    assert_eq!(above.sync_status()["root"], below.sync_status()["root"]);
     assert_eq!(below.sync_status()["mode"], "tail", "what changed travels alone, also through a follower");
     cluster.writer.admin_ok("DELETE", "/routes/one", &Value::Null);
     wait::until("the deletion on the far side", || (below.get("/one", &[]).status == 404).then_some(()));
@@ -143,6 +145,37 @@ fn the_fleet_serves_on_without_its_writer_and_a_promoted_follower_takes_its_plac
     let version = route(&mut cluster.follower, "together");
     serves(&mut both, &promoted["epoch"], version);
     assert_eq!(answer(&mut both, "together"), "together", "served by the one that was the writer");
+}
+
+#[test]
+fn a_follower_that_lags_never_takes_a_node_back() {
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let link = Relay::to(writer.address("cluster"));
+    let mut follower = following(&lab, "follower", &[link.address()]).start();
+    let epoch = own(&mut writer)["epoch"].clone();
+    let old = route(&mut writer, "old");
+    has(&mut follower, &epoch, old);
+    link.down();
+    let new = route(&mut writer, "new");
+    let mut dp = node(&lab, "dp", &[writer.address("cluster")]).start();
+    serves(&mut dp, &epoch, new);
+
+    // It goes over to the one that lags: nothing is taken from it, and both sides say so.
+    let (setup, _) = dp.stop();
+    let mut dp = setup.with_text("cluster_control_plane", follower.address("cluster")).start();
+    wait::until("the session", || (dp.sync_status()["mode"] == "behind").then_some(()));
+    assert_eq!((dp.sync_status()["version"].as_u64(), answer(&mut dp, "new")), (Some(new), json!("new")));
+    let row = follower.admin_ok("GET", "/clustering/data-planes", &Value::Null)["data"][0].clone();
+    assert!(row["last_error"]["message"].as_str().is_some_and(|why| why.contains("ahead")), "{row}");
+    assert_eq!(own(&mut follower)["version"].as_u64(), Some(old));
+
+    // When the follower has caught up, it goes on as if nothing had been.
+    link.up();
+    let newest = route(&mut writer, "newest");
+    serves(&mut dp, &epoch, newest);
+    assert_eq!(dp.sync_status()["mode"], "tail");
+    assert_eq!(answer(&mut dp, "newest"), "newest");
 }
 
 #[test]

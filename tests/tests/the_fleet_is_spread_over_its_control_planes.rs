@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::crowd::Crowd;
 use tests::lab::{Daemon, Lab, Setup, program};
-use tests::planes::{following, node, own};
+use tests::planes::{following, has, node, own, serves};
 use tests::wait;
 use wire::message::Have;
 
@@ -72,6 +72,36 @@ fn nodes_are_sent_to_a_control_plane_that_comes_back_and_no_more_of_them_than_ne
     // One dies, with the writer and without: the others have them all, evenly.
     drop(planes.remove(2));
     even(&mut planes);
+}
+
+#[test]
+fn a_data_plane_goes_where_it_is_sent_and_serves_on_meanwhile() {
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let mut follower = following(&lab, "follower", &[writer.address("cluster")]).start();
+    let planes = [writer.address("cluster"), follower.address("cluster")];
+    writer.admin_ok("POST", "/services", &json!({ "host": "h" }));
+    let epoch = own(&mut writer)["epoch"].clone();
+    has(&mut follower, &epoch, 1);
+    let mut dp = node(&lab, "dp", &planes).start();
+    serves(&mut dp, &epoch, 1);
+    for round in 0..2 {
+        let at = dp.sync_status()["control_plane"].clone();
+        let there = usize::from(at == planes[0].to_string());
+        let cp = if there == 1 { &mut writer } else { &mut follower };
+        let row = cp.admin_ok("GET", "/clustering/data-planes", &Value::Null)["data"][0].clone();
+        let path = format!("/clustering/data-planes/{}/move", row["id"].as_str().unwrap());
+        cp.admin_ok("POST", &path, &json!({ "to": planes[there].to_string() }));
+        wait::until(&format!("move {round}"), || {
+            let status = dp.sync_status();
+            let arrived = status["control_plane"] == planes[there].to_string() && status["connected"] == true;
+            arrived.then_some(())
+        });
+        assert_eq!(dp.sync_status()["version"], 1);
+    }
+    let nobody =
+        writer.admin("POST", &format!("/clustering/data-planes/{}/move", model::Id(7)), &json!({ "to": "a:1" }));
+    assert_eq!(nobody.status, 404);
 }
 
 #[test]

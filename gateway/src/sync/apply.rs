@@ -30,6 +30,8 @@ pub struct Applier {
     /// The version that a restart would come back with.
     durable: (u64, u64),
     limit: Limit,
+    /// The latest term that a control plane told of; what is applied is kept as of it.
+    term: u32,
     backlog: Backlog,
     trouble: Option<Trouble>,
 }
@@ -90,7 +92,7 @@ impl Applier {
     /// nothing is ever durable.
     #[must_use]
     pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
-        Self { live, store, durable, limit: Limit::default(), backlog: Backlog::default(), trouble: None }
+        Self { live, store, durable, limit: Limit::default(), term: 0, backlog: Backlog::default(), trouble: None }
     }
 
     /// With another limit to what a full sync may take away.
@@ -156,12 +158,19 @@ impl Applier {
         ((served.version, served.tag) == (record.version, record.tag)).then_some(record)
     }
 
+    /// The control plane is of this term.
+    pub fn of_term(&mut self, term: u32) {
+        self.term = term;
+    }
+
     /// Applies a complete delta.
     ///
     /// # Errors
     /// What forbids it; the old version serves on and stays durable.
     pub async fn delta(&mut self, epoch: u64, version: u64, root: u64, changes: Vec<Change>) -> Result<(), Refused> {
-        let next = self.live.snapshot().apply(epoch, version, &changes)?;
+        let mut next = self.live.snapshot().apply(epoch, version, &changes)?;
+        // A store of an earlier build does not know of terms.
+        next.term = next.term.max(self.term);
         check_root(&next, root)?;
         self.keep(&next, &changes).await;
         self.live.publish_step(Arc::new(next), &changes);
@@ -258,7 +267,7 @@ impl Applier {
         Full {
             loader: Loader::after(&self.live.snapshot(), epoch, version),
             epoch,
-            term: 0,
+            term: self.term,
             version,
             confirmed: 0,
             stage,
@@ -335,12 +344,6 @@ impl Full {
     #[must_use]
     pub fn confirmed(self, confirmed: u64) -> Self {
         Self { confirmed, ..self }
-    }
-
-    /// The term of its epoch, if not 0.
-    #[must_use]
-    pub fn of_term(self, term: u32) -> Self {
-        Self { term, ..self }
     }
 
     /// Takes one record.

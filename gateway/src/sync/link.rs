@@ -233,6 +233,7 @@ impl<'a> Link<'a> {
                 Action::Welcomed(welcome) => {
                     self.lookout.welcomed(&welcome);
                     (self.epoch, self.term) = (welcome.epoch, welcome.term);
+                    self.applier.of_term(welcome.term);
                     if matches!(welcome.mode, Mode::Same | Mode::Tail) {
                         self.staging.discard();
                     }
@@ -334,8 +335,7 @@ impl<'a> Link<'a> {
             return self.hold(begin.version, shrink);
         }
         if !begin.is_blob() {
-            self.full =
-                Some(self.applier.full(epoch, begin.version).await.of_term(self.term).confirmed(begin.confirmed));
+            self.full = Some(self.applier.full(epoch, begin.version).await.confirmed(begin.confirmed));
             return self.session.full_open(0, self.now());
         }
         let held = self.staging.begin(&begin);
@@ -376,7 +376,7 @@ impl<'a> Link<'a> {
 
     /// All of a blob is here: takes it apart into another generation.
     async fn unpack(&mut self, epoch: u64, begin: FullBegin) -> Vec<Action> {
-        let full = self.applier.full(epoch, begin.version).await.of_term(self.term).confirmed(begin.confirmed);
+        let full = self.applier.full(epoch, begin.version).await.confirmed(begin.confirmed);
         match fill(full, self.staging, begin).await {
             Ok(full) => {
                 self.full = Some(full);
