@@ -53,6 +53,19 @@ fn a_heartbeat_costs_so_little_that_an_idle_hour_is_under_six_kilobytes() {
     assert!(hour <= HOUR_MAX, "{hour}");
     let metrics = tests::http::get(dp.address("status"), "/metrics", &[]).expect("metrics").text();
     assert!(metrics.contains("edge_sync_heartbeat_seconds 5"), "{metrics}");
+    // The control plane counts the same frames, in the same session, from its side.
+    let session = dp.sync_status()["session_bytes"].clone();
+    let admin = pair.cp.address("admin");
+    let metrics = tests::http::get(admin, "/metrics", &[]).expect("metrics").text();
+    assert!(metrics.contains("edge_data_planes_connected 2"), "{metrics}");
+    for (name, bytes) in [("received", &session["out"]), ("sent", &session["in"])] {
+        let name = format!("edge_sync_session_{name}_bytes{{");
+        let counted = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok());
+        let values: Vec<u64> = metrics.lines().filter(|line| line.starts_with(&name)).filter_map(counted).collect();
+        let bytes = bytes.as_u64().expect("a number");
+        // A heartbeat may come between the two looks.
+        assert!(values.iter().any(|value| value.abs_diff(bytes) <= 16), "{bytes} bytes, {name} {values:?}");
+    }
     // The other one has nothing set.
     assert_eq!(pair.dp.sync_status()["heartbeat_s"], DEFAULT_S);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tests::fake_cp::FakeCp;
 use tests::lab::{Daemon, Lab};
 use tests::pair::{apply, head, put};
+use tests::planes;
 use tests::relay::Relay;
 use tests::wait;
 use wire::message::{Bye, ByeReason, Message, Mode, RefuseReason};
@@ -103,6 +104,34 @@ fn a_node_that_is_moved_goes_there_and_never_to_a_stranger() {
     assert_eq!(dp.sync_status()["control_plane"], link.address().to_string());
     assert_eq!(stranger.visits().len(), 0, "it is in nobody's list");
     assert!(home.visits().len() + away.visits().len() <= 6, "no ping-pong");
+}
+
+/// A writer and a follower, each behind a link of its own, and a data plane with both in its list.
+#[test]
+fn a_node_goes_from_a_lost_control_plane_to_the_other_and_misses_nothing() {
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let mut follower = planes::following(&lab, "follower", &[writer.address("cluster")]).start();
+    let links = [Relay::to(writer.address("cluster")), Relay::to(follower.address("cluster"))];
+    let version = service(&mut writer, "first");
+    let epoch = planes::own(&mut writer)["epoch"].clone();
+    planes::has(&mut follower, &epoch, version);
+    let mut dp = lab.dp("dp").with("cluster_control_plane", list(&[links[0].address(), links[1].address()])).start();
+    planes::serves(&mut dp, &epoch, version);
+    let place = |dp: &mut Daemon| {
+        let status = dp.sync_status();
+        links.iter().position(|link| status["control_plane"] == link.address().to_string()).expect("one of them")
+    };
+    for round in 0..3 {
+        let here = place(&mut dp);
+        links[here].down();
+        let version = service(&mut writer, &format!("round-{round}"));
+        planes::serves(&mut dp, &epoch, version);
+        assert_eq!(place(&mut dp), 1 - here, "round {round}");
+        assert_eq!(dp.sync_status()["mode"], "tail", "what changed travels alone, from whoever has it");
+        links[here].up();
+    }
+    assert!(dp.log().matches("full sync").count() <= 1, "no full sync but the first:\n{}", dp.log());
 }
 
 /// Takes up to a minute and a half: so long a node is patient with a control plane that lags.

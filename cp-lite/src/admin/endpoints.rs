@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
-use super::{App, apply, clustering, confirm, control_planes, export, info, path, schemas, tags};
+use super::{App, apply, clustering, confirm, control_planes, export, info, metrics, path, schemas, tags};
 use http::Method;
 use serde_json::json;
 
@@ -31,6 +31,7 @@ enum Run {
 static ENDPOINTS: &[Endpoint] = &[
     look("/", &Method::GET, info::root),
     look("/status", &Method::GET, info::status),
+    look("/metrics", &Method::GET, metrics::metrics),
     look("/clustering/data-planes", &Method::GET, clustering::data_planes),
     look("/clustering/data-planes/{}", &Method::GET, clustering::data_plane),
     Endpoint { path: "/clustering/data-planes/{}/move", method: &Method::POST, run: Run::Move },

@@ -18,6 +18,7 @@ mod info;
 mod links;
 mod listen;
 mod lookup;
+mod metrics;
 mod multipart;
 mod page;
 mod path;

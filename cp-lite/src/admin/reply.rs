@@ -23,6 +23,8 @@ pub(super) struct Reply {
 enum Content {
     Nothing,
     Document(Value),
+    /// With its media type.
+    Text(&'static str, String),
     /// Bytes of a length that may be known.
     File(Pieces, Option<usize>),
 }
@@ -36,6 +38,11 @@ impl Reply {
     /// A document with any status.
     pub(super) fn json(status: StatusCode, body: impl Into<Value>) -> Self {
         Self { status, headers: Vec::new(), content: Content::Document(body.into()) }
+    }
+
+    /// 200 with a text of this media type.
+    pub(super) fn text(media_type: &'static str, text: String) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), content: Content::Text(media_type, text) }
     }
 
     /// 200 with bytes that are made as they are sent.
@@ -62,6 +69,10 @@ impl Reply {
                 let bytes = Bytes::from(document.to_string());
                 let length = bytes.len();
                 (Body::whole(bytes), Some(JSON), Some(length))
+            }
+            Content::Text(media_type, text) => {
+                let length = text.len();
+                (Body::whole(text.into()), Some(HeaderValue::from_static(media_type)), Some(length))
             }
             Content::File(pieces, length) => (Body::pieces(pieces), Some(BYTES), length),
         };
