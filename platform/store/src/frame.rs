@@ -97,7 +97,27 @@ fn frame_hash(place: Place, head: &[u8], payload: &[u8]) -> u64 {
     hasher.digest()
 }
 
+/// The bytes of a frame with this payload, whatever it is, and a right hash.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn sealed(place: Place, meta_len: u32, flags: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&[0; 16]);
+    bytes.extend_from_slice(&meta_len.to_le_bytes());
+    bytes.extend_from_slice(&flags.to_le_bytes());
+    let hash = frame_hash(place, &bytes, payload);
+    bytes.extend_from_slice(&hash.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
 impl Frame {
+    /// How many changes are in the frame itself.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn changes(&self) -> usize {
+        if let Content::Here(changes) = &self.content { changes.len() } else { 0 }
+    }
+
     /// The bytes of the frame, padded with zeros to whole sectors.
     pub(crate) fn encode(&self, place: Place) -> Vec<u8> {
         let mut payload = self.meta.clone();

@@ -12,6 +12,8 @@ mod compact;
 mod error;
 mod fault;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod generation;
 mod heal;
 mod journal;

@@ -245,6 +245,28 @@ impl Entry {
     }
 }
 
+/// The bytes of a run with one chunk, whatever it is, and right hashes.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn sealed(generation: u64, span: Span, root: &Root, plain: u32, codec: u8, chunk: &[u8]) -> Vec<u8> {
+    let mut bytes = header(generation, span).to_vec();
+    bytes.extend_from_slice(chunk);
+    let (offset, mut end) = (HEADER_BYTES as u64, Vec::new());
+    let first = Key { table: 0, kind: 0, id: [0; 16] };
+    let hash = chunk_hash(generation, offset, chunk);
+    Entry { first, offset, kept: chunk.len() as u32, plain, codec: Codec::Plain, hash }.encode(&mut end);
+    let codec_at = end.len() - 9;
+    end[codec_at] = codec;
+    let root = root.encode(generation);
+    end.extend_from_slice(&root);
+    end.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    end.extend_from_slice(&1u32.to_le_bytes());
+    end.extend_from_slice(&(root.len() as u32).to_le_bytes());
+    end.extend_from_slice(&end_hash(generation, span, &end).to_le_bytes());
+    end.extend_from_slice(&END_MAGIC);
+    bytes.extend_from_slice(&end);
+    bytes
+}
+
 fn header(generation: u64, span: Span) -> [u8; HEADER_BYTES] {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(&MAGIC);

@@ -11,7 +11,9 @@
 mod bundle;
 mod content;
 mod mutate;
+mod patches;
 mod peers;
+mod stores;
 mod wire;
 
 pub use mutate::{Rng, mutate};
@@ -36,6 +38,10 @@ pub static ALL: &[Target] = &[
     Target { name: "delta", run: wire::delta, seeds: wire::delta_seeds },
     Target { name: "blob", run: wire::blob, seeds: wire::blob_seeds },
     Target { name: "bundle", run: bundle::bundle, seeds: bundle::bundle_seeds },
+    Target { name: "patch", run: patches::patch, seeds: patches::patch_seeds },
+    Target { name: "store_frame", run: stores::frame, seeds: stores::frame_seeds },
+    Target { name: "store_record", run: stores::record, seeds: stores::record_seeds },
+    Target { name: "store_run", run: stores::run, seeds: stores::run_seeds },
     Target { name: "body", run: content::body, seeds: content::body_seeds },
     Target { name: "entity", run: content::entity, seeds: content::entity_seeds },
     Target { name: "declarative", run: content::declarative, seeds: content::declarative_seeds },
