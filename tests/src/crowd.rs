@@ -188,7 +188,8 @@ impl Node {
         };
         identity.plugins = model::plugins::all().iter().map(plugin).collect();
         identity.heartbeat_s = self.heartbeat_s;
-        identity.features = wire::Hello::MOVED;
+        // What is in a step is nobody's business here, so that a patch is as good as a whole entity.
+        identity.features = wire::Hello::MOVED | wire::Hello::PATCHES;
         let mut session = Session::new(identity).expect("within the limits");
         let mut round = self.shared.round.subscribe();
         let mut pause = PAUSE_FIRST;
