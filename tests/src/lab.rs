@@ -393,14 +393,14 @@ impl Daemon {
 
     // --- what a data plane is asked ---
 
-    /// The id under which its control plane knows it.
-    ///
-    /// # Panics
-    /// When it has not got that far.
+    /// The id under which its control plane knows it, once it has made one.
     #[must_use]
     pub fn node_id(&self) -> String {
-        let id = fs::read_to_string(self.setup.dir.join("node.id")).expect("it is made at the first start");
-        id.trim().to_owned()
+        let file = self.setup.dir.join("node.id");
+        wait::until("the data plane to have an id", || {
+            let id = fs::read_to_string(&file).ok()?;
+            (!id.is_empty()).then(|| id.trim().to_owned())
+        })
     }
 
     /// Waits until `/status/ready` says 200.

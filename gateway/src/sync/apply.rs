@@ -346,19 +346,32 @@ impl Full {
         Self { confirmed, ..self }
     }
 
-    /// Takes one record.
+    /// Takes one record: compiles it and keeps it.
     ///
     /// # Errors
     /// What is wrong with it; the full sync is then over.
     pub async fn put(&mut self, record: &Record) -> Result<(), Refused> {
-        self.loader.put(record)?;
+        self.compile(record)?;
+        self.keep(record).await;
+        Ok(())
+    }
+
+    /// Compiles a record into what will be served.
+    ///
+    /// # Errors
+    /// As [`Full::put`].
+    pub fn compile(&mut self, record: &Record) -> Result<(), Refused> {
+        Ok(self.loader.put(record)?)
+    }
+
+    /// Gives a record to the store's other generation.
+    pub async fn keep(&mut self, record: &Record) {
         if self.stage.is_some() {
             self.batch.push((state::key(record.kind, record.id), state::value(record)));
             if self.batch.len() >= BATCH_RECORDS {
                 self.flush().await;
             }
         }
-        Ok(())
     }
 
     /// The version that it leads to.
