@@ -73,7 +73,7 @@ pub async fn greet(
 fn is_better(welcome: &Welcome, (epoch, term): (u64, u32)) -> bool {
     match welcome.mode {
         Mode::Same | Mode::Tail => welcome.epoch == epoch,
-        Mode::Full => welcome.epoch != epoch && welcome.term > term,
+        Mode::Full | Mode::Reconcile => welcome.epoch != epoch && welcome.term > term,
         _ => false,
     }
 }
@@ -134,10 +134,11 @@ mod tests {
         };
         assert!(is_better(&welcome(7, 2, Mode::Same), (7, 2)));
         assert!(is_better(&welcome(7, 2, Mode::Tail), (7, 2)));
-        for mode in [Mode::Behind, Mode::Withheld, Mode::Full, Mode::Other(6)] {
+        for mode in [Mode::Behind, Mode::Withheld, Mode::Full, Mode::Reconcile, Mode::Other(7)] {
             assert!(!is_better(&welcome(7, 2, mode), (7, 2)), "{}", mode.name());
         }
         assert!(!is_better(&welcome(8, 2, Mode::Full), (7, 2)), "no other epoch is entered by looking around");
+        assert!(is_better(&welcome(8, 3, Mode::Reconcile), (7, 2)));
         assert!(is_better(&welcome(8, 3, Mode::Full), (7, 2)), "unless it has replaced the present one");
     }
 }
