@@ -57,6 +57,8 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 fn follow(rounds: u64, seed: u64) {
     let mut pair = Pair::start();
+    // A program killed before it listens would not have said where.
+    let _ = pair.dp.address("status");
     let mut rng = Rng(seed);
     // Which generation each version brought.
     let sent: Mutex<BTreeMap<u64, u64>> = Mutex::default();
