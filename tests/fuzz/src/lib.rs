@@ -13,6 +13,7 @@ mod content;
 mod mutate;
 mod patches;
 mod peers;
+mod reconciles;
 mod stores;
 mod wire;
 
@@ -38,6 +39,7 @@ pub static ALL: &[Target] = &[
     Target { name: "delta", run: wire::delta, seeds: wire::delta_seeds },
     Target { name: "blob", run: wire::blob, seeds: wire::blob_seeds },
     Target { name: "bundle", run: bundle::bundle, seeds: bundle::bundle_seeds },
+    Target { name: "reconcile", run: reconciles::reconcile, seeds: reconciles::reconcile_seeds },
     Target { name: "patch", run: patches::patch, seeds: patches::patch_seeds },
     Target { name: "store_frame", run: stores::frame, seeds: stores::frame_seeds },
     Target { name: "store_record", run: stores::record, seeds: stores::record_seeds },

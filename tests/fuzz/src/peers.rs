@@ -11,6 +11,7 @@ use wire::cp::Source;
 use wire::delta::Builder;
 use wire::full::Wanted;
 use wire::message::{Have, Mode};
+use wire::reconcile::{Content, Sketch, Sketching};
 use wire::{Blob, Cursor, Encoded, NackCode, Offer, cp, dp};
 
 const EPOCH: u64 = 77;
@@ -28,6 +29,15 @@ struct Few {
 impl Few {
     fn new(blob: bool) -> Self {
         Self { in_use: InUse::default(), blob }
+    }
+}
+
+/// What a sketch is of.
+struct Records;
+
+impl Content for Records {
+    fn record(&self, kind: u8, id: Id) -> Option<Record> {
+        records().into_iter().find(|record| (record.kind.code(), record.id) == (kind, id))
     }
 }
 
@@ -59,6 +69,10 @@ impl Source for Few {
     }
     fn full(&self) -> Box<dyn Cursor> {
         Box::new(Whole { version: self.head(), records: records().into_iter() })
+    }
+    fn sketch(&self, _oldest: u64) -> Sketching {
+        let entities = records().into_iter().map(|record| (record.kind.code(), record.id, record.tag));
+        Sketching::Ready(Arc::new(Sketch::new(9, self.head(), self.root(), entities, Arc::new(Records))))
     }
     fn blob(&self, _wanted: Wanted) -> Offer {
         let (written, bytes) = packed(self.head(), records());
@@ -146,7 +160,11 @@ pub(crate) fn data_plane(bytes: &[u8]) {
     let stream = framed(frames);
     let mut rest = &stream[..];
     let mut actions = Vec::new();
-    let have = if has % 2 == 0 { AT_ONE } else { Have::default() };
+    let have = match has % 3 {
+        0 => AT_ONE,
+        1 => Have::default(),
+        _ => Have { epoch: EPOCH + 1, count: 1, root: 5, ..AT_ONE },
+    };
     let mut session = data_plane_with(have, &mut actions);
     let mut actions = VecDeque::from(actions);
     serve(&mut session, &mut actions, 0);
@@ -202,11 +220,18 @@ fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
 
 fn conversations() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
     let full = Have { epoch: EPOCH + 1, ..AT_ONE };
+    let other = Have { count: 1, root: 5, ..full };
     let of = |has: u8, have: Have, blob: bool| {
         let (down, up) = conversation(have, &Few::new(blob));
         (has, down, up)
     };
-    vec![of(0, AT_ONE, true), of(1, Have::default(), true), of(1, Have::default(), false), of(0, full, true)]
+    vec![
+        of(0, AT_ONE, true),
+        of(1, Have::default(), true),
+        of(1, Have::default(), false),
+        of(0, full, true),
+        of(2, other, true),
+    ]
 }
 
 fn led(has: u8, bytes: Vec<u8>) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use crate::plant;
 use model::{Id, Kind, Record};
+use wire::PlaneNodes;
 use wire::delta::{Assembler, Builder, Op};
 use wire::frame::{Decoder, Frame};
 use wire::full::{Unpack, Written};
@@ -10,7 +11,9 @@ use wire::message::{
     Ack, Bye, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message, Mode,
 };
 use wire::message::{Partial, Ping, PluginVersion, Pong, RefuseReason, Want, Welcome};
+use wire::message::{Symbols, SymbolsGet};
 use wire::patch::IdPrefix;
+use wire::reconcile::Symbol;
 use wire::{ByeReason, Cursor, Nack, NackCode, ProtocolError};
 
 /// The most frames or entities that are taken from one input.
@@ -90,7 +93,7 @@ pub(crate) fn message(input: &[u8]) {
         let Ok(Some(frame)) = decoder.next(&mut bytes) else { return };
         let Ok(Some(message)) = Message::decode(frame) else { continue };
         // A piece of a step is encoded by the builder of the whole, which is another target.
-        if matches!(message, Message::Delta(..)) {
+        if matches!(message, Message::Delta(..) | Message::Reconciled(..)) {
             continue;
         }
         let encoded = message.encode();
@@ -154,6 +157,9 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Pong(Pong::new(301, 9)),
         Message::Pong(Pong { heartbeat_s: Some(600), ..Pong::new(301, 9) }),
         Message::Want(Want { entities: vec![(1, Id(1)), (2, Id(3))] }),
+        Message::Symbols(Symbols { seed: 9, first: 8, symbols: vec![Symbol::default(); 3] }),
+        Message::SymbolsGet(SymbolsGet { seed: 9, until: 64 }),
+        Message::Planes(vec![PlaneNodes { address: "cp:8005".into(), nodes: 300 }]),
         Message::FullBegin(begin),
         Message::FullGet(FullGet { transfer: 7, offset: 0, until: 61_440 }),
         Message::FullData(FullData { transfer: 7, offset: 0, bytes: vec![1, 2, 3].into() }),
