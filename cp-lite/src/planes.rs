@@ -60,6 +60,8 @@ pub struct Upstream {
     pub address: Option<String>,
     /// Its last known head.
     pub head: u64,
+    /// How the last step from it came, by the name of the mode; before one, what was to come.
+    pub mode: Option<&'static str>,
     /// Why the last connection ended, or the last step was not taken over; none while all is well.
     pub last_error: Option<String>,
 }

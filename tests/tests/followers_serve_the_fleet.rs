@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tests::lab::{Daemon, Lab};
+use tests::pair::{apply, put};
 use tests::planes::{following, has, list, node, own, promote, serves};
 use tests::relay::Relay;
 use tests::wait;
@@ -26,6 +27,11 @@ fn route(cp: &mut Daemon, name: &str) -> u64 {
 /// What a data plane answers on a route of [`route`].
 fn answer(dp: &mut Daemon, name: &str) -> Value {
     dp.get(&format!("/{name}"), &[]).json()["message"].clone()
+}
+
+/// How the last step came to a follower.
+fn mode(follower: &mut Daemon) -> Value {
+    own(follower)["writer"]["mode"].clone()
 }
 
 struct Cluster {
@@ -219,4 +225,74 @@ fn two_that_follow_each_other_serve_what_they_have_and_none_takes_the_other_for_
     }
     let mut dp = node(&cluster.lab, "dp", &cluster.addresses).start();
     serves(&mut dp, &epoch, version);
+}
+
+#[test]
+fn a_one_field_change_comes_to_a_follower_and_to_its_nodes_as_a_patch() {
+    /// Far more than a patch takes, and far less than the route: its paths are random, so that packing does not help.
+    const PATCH_BYTES_MAX: u64 = 200;
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let to_writer = Relay::to(writer.address("cluster"));
+    let mut follower = following(&lab, "follower", &[to_writer.address()]).start();
+    let to_follower = Relay::to(follower.address("cluster"));
+    let mut dp = node(&lab, "dp", &[to_follower.address()]).start();
+    let epoch = own(&mut writer)["epoch"].clone();
+    let paths: Vec<String> = (0..60).map(|_| format!("/{}", model::Id::random())).collect();
+    let mut change = |priority: u64| {
+        let before = (to_writer.bytes().1, to_follower.bytes().1);
+        let route = json!({ "name": "wide", "paths": paths, "regex_priority": priority });
+        let version = apply(&mut writer, &[put("routes", route)]);
+        has(&mut follower, &epoch, version);
+        serves(&mut dp, &epoch, version);
+        (to_writer.bytes().1 - before.0, to_follower.bytes().1 - before.1)
+    };
+    let whole = change(1);
+    assert!(whole.0 > 1_000 && whole.1 > 1_000, "{whole:?}");
+    change(2);
+    let patch = change(3);
+    assert!(patch.0 < PATCH_BYTES_MAX && patch.1 < PATCH_BYTES_MAX, "{patch:?}");
+    wait::until("the mode", || (mode(&mut follower) == "tail").then_some(()));
+    let route = follower.admin_ok("GET", "/routes/wide", &Value::Null);
+    assert_eq!(route["regex_priority"], 3);
+}
+
+#[test]
+fn a_follower_takes_from_a_promoted_one_what_differs_and_not_everything() {
+    let mut cluster = Cluster::start();
+    let many: Vec<Value> =
+        (0..30).map(|n| put("routes", json!({ "name": format!("r{n}"), "paths": [format!("/r{n}")] }))).collect();
+    apply(&mut cluster.writer, &many);
+    let mut other = following(&cluster.lab, "other", &cluster.addresses).start();
+    let mut dp = node(&cluster.lab, "dp", &[other.address("cluster")]).start();
+    let (epoch, version) = cluster.change("both");
+    has(&mut other, &epoch, version);
+    serves(&mut dp, &epoch, version);
+
+    // It misses a change and a deletion, and then its writer is another one.
+    let other = other.kill();
+    cluster.writer.admin_ok("DELETE", "/routes/r7", &Value::Null);
+    let (_, before) = cluster.change("missed");
+    drop(cluster.writer.kill());
+    wait::until("the writer to be missed", || {
+        (own(&mut cluster.follower)["writer"]["connected"] == false).then_some(())
+    });
+    let output = promote(&mut cluster.follower, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let promoted = own(&mut cluster.follower);
+    let mut other = other.start();
+    has(&mut other, &promoted["epoch"], before);
+    assert_eq!(mode(&mut other), "reconcile");
+    assert!(!other.log().contains("full sync"), "{}", other.log());
+    serves(&mut dp, &promoted["epoch"], before);
+    assert_eq!((answer(&mut dp, "both"), answer(&mut dp, "missed")), (json!("both"), json!("missed")));
+    assert_eq!(other.admin("GET", "/routes/r7", &Value::Null).status, 404);
+
+    // From there on both go step by step, a restart included.
+    let mut other = other.kill().start();
+    let version = route(&mut cluster.follower, "next");
+    has(&mut other, &promoted["epoch"], version);
+    serves(&mut dp, &promoted["epoch"], version);
+    wait::until("the mode", || (mode(&mut other) == "tail").then_some(()));
+    assert_eq!(answer(&mut dp, "next"), "next");
 }

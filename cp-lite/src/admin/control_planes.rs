@@ -42,6 +42,7 @@ pub(super) fn own(app: &App) -> Value {
             "address": upstream.address,
             "connected": attached,
             "version": upstream.head,
+            "mode": upstream.mode,
             "last_error": upstream.last_error,
         })
     });

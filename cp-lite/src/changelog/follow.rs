@@ -93,6 +93,22 @@ impl Whole {
         Ok(())
     }
 
+    /// Takes a record that was here before, in a configuration of that epoch, and stays.
+    ///
+    /// Within the epoch its version stays too. In another epoch that number means nothing: it may be above this version,
+    /// and it may be one at which the writer had another body, so that whoever read that one and makes it a precondition
+    /// would be let in once this follower is promoted. The writer's own number is not known here, only that it is no later
+    /// than this version; so it counts as of this version, at which this body, and no other, was there. For the answer to
+    /// "what changed since v" that is as good as the writer's number, since v is never below the floor.
+    ///
+    /// # Errors
+    /// As [`Whole::put`].
+    pub fn keep(&mut self, record: Record, epoch: u64) -> Result<(), FollowError> {
+        let latest = self.view.version;
+        let version = if epoch == self.view.epoch { record.version.min(latest) } else { latest };
+        self.put(&Record { version, ..record })
+    }
+
     /// All records were put; `root` is what they must sum up to.
     ///
     /// # Errors
@@ -126,6 +142,27 @@ mod tests {
         let mut whole = Whole::new(writer.epoch, writer.term, writer.version);
         writer.records().for_each(|record| whole.put(&record).unwrap());
         whole.finish(writer.catalog.digest()).unwrap()
+    }
+
+    /// What a reconcile makes of what the follower has.
+    fn reconciled(follower: &View, writer: &View) -> Step {
+        let mut whole = Whole::new(writer.epoch, writer.term, writer.version);
+        let tag = |view: &View, record: &Record| view.catalog.get(record.kind, record.id).map(|entry| entry.tag);
+        let stays = |record: &Record| tag(follower, record) == tag(writer, record);
+        for record in follower.records().filter(stays) {
+            whole.keep(record, follower.epoch).unwrap();
+        }
+        writer.records().filter(|record| !stays(record)).for_each(|record| whole.put(&record).unwrap());
+        whole.finish(writer.catalog.digest()).unwrap()
+    }
+
+    /// What a writer sends to whoever has this.
+    fn next(follower: &View, writer: &View) -> Step {
+        match follower.epoch {
+            0 => whole(writer),
+            epoch if epoch == writer.epoch && follower.version >= writer.floor => tail(writer, follower.version),
+            _ => reconciled(follower, writer),
+        }
     }
 
     fn take(follower: &Local, step: Step) -> Result<(), FollowError> {
@@ -195,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_in_a_new_epoch_counts_as_of_its_beginning_there_and_within_an_epoch_as_before() {
+        let (old, follower) = (Memory::default().open(9), Memory::default().follow(9));
+        commit(&old, [consumer(1, "a")]);
+        commit(&old, [consumer(2, "b")]);
+        take(&follower, whole(&commit(&old, [consumer(3, "c")]))).unwrap();
+        let versions = |view: &View| view.records().map(|record| record.version).collect::<Vec<_>>();
+        assert_eq!(versions(&follower.view()), [1, 2, 3]);
+        take(&follower, reconciled(&follower.view(), &commit(&old, [consumer(2, "bb")]))).unwrap();
+        assert_eq!((versions(&follower.view()), follower.view().floor), (vec![1, 4, 3], 4));
+
+        // Another writer, with fewer versions and almost the same content.
+        let new = Memory::default().open(9);
+        block_on(new.promote(1)).unwrap();
+        let there = commit(&new, [consumer(1, "a"), consumer(2, "bb"), consumer(4, "d")]);
+        take(&follower, reconciled(&follower.view(), &there)).unwrap();
+        let here = follower.view();
+        assert_eq!((here.epoch, here.term, here.version, here.floor), (there.epoch, 1, 1, 1));
+        assert_eq!((versions(&here), here.catalog.digest()), (vec![1, 1, 1], there.catalog.digest()));
+        assert_eq!(here.since(1).unwrap().count(), 0, "nothing of the old epoch is told as a change in the new one");
+    }
+
+    #[test]
     fn a_step_that_cannot_be_written_is_not_shown_and_can_be_taken_again() {
         let (writer, memory) = (Memory::default().open(9), Memory::default());
         let follower = memory.follow(9);
@@ -229,37 +288,54 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-        /// Whatever happened on the writer and whenever the follower heard of it: its answer to "what changed since v" leads
-        /// everyone whom it answers, also those who were served by the writer in between, to the writer's content.
+        /// Whatever happened on the writer, whoever took its place, and whenever the follower heard of it: its answer to
+        /// "what changed since v" names the entities that the writer's does and leads everyone whom it answers, also those
+        /// who were served by the writer in between, to the writer's content.
         #[test]
         fn a_follower_tells_nodes_of_all_versions_what_its_writer_would(
-            transactions in proptest::collection::vec((proptest::collection::vec(op(), 1..4), any::<bool>()), 1..30),
+            transactions in proptest::collection::vec(
+                (proptest::collection::vec(op(), 1..4), any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1)),
+                1..40,
+            ),
             tombstones_max in 1..6usize,
         ) {
-            let (writer, memory) = (Memory::default().open(TOMBSTONES_MAX), Memory::default());
-            let mut follower = memory.follow(tombstones_max);
+            let memory = Memory::default();
+            let (mut writer, mut follower) = (Memory::default().open(tombstones_max), memory.follow(tombstones_max));
+            // Whoever is to be the next writer, at times far behind.
+            let mut heir = Memory::default().follow(tombstones_max);
             let mut history = vec![writer.view()];
-            for (ops, heard) in transactions {
+            for (ops, heard, heir_heard, replaced) in transactions {
                 if block_on(writer.commit(transaction(ops.iter().map(Op::change)))).is_ok_and(|done| done.changed > 0) {
                     history.push(writer.view());
                 }
-                let (here, there) = (follower.view(), writer.view());
-                if heard && there.version > here.version {
-                    let step = if here.epoch == 0 { whole(&there) } else { tail(&there, here.version) };
-                    prop_assert_eq!(take(&follower, step), Ok(()));
+                let behind = |cp: &Local| (cp.view().epoch, cp.view().version) != (writer.view().epoch, writer.view().version);
+                if heir_heard && behind(&heir) {
+                    prop_assert_eq!(take(&heir, next(&heir.view(), &writer.view())), Ok(()));
+                }
+                if heard && behind(&follower) {
+                    prop_assert_eq!(take(&follower, next(&follower.view(), &writer.view())), Ok(()));
                     drop(follower);
                     follower = memory.follow(tombstones_max);
                 }
-                let view = follower.view();
-                if view.epoch == 0 {
-                    continue;
+                if replaced && heir.view().epoch != 0 {
+                    history = vec![block_on(heir.promote(0)).unwrap()];
+                    writer = std::mem::replace(&mut heir, Memory::default().follow(tombstones_max));
                 }
-                prop_assert!(same(&view, &history[usize::try_from(view.version).unwrap()]));
+                let view = follower.view();
+                let Some(there) = history.iter().find(|then| (then.epoch, then.version) == (view.epoch, view.version))
+                else {
+                    // It has heard from nobody yet, or not from the one who took over.
+                    continue;
+                };
+                prop_assert_eq!((view.term, view.catalog.digest()), (there.term, there.catalog.digest()));
+                prop_assert!(view.records().all(|record| record.version <= view.version));
                 prop_assert!(view.tombstones() <= tombstones_max);
-                let answered = history.iter().filter(|then| (view.floor..=view.version).contains(&then.version));
-                for then in answered {
+                for then in history.iter().filter(|then| (view.floor..=view.version).contains(&then.version)) {
                     let changes: Vec<Change> = view.changes_since(then.version).unwrap().collect();
                     prop_assert_eq!(then.catalog.apply(&changes).unwrap().digest(), view.catalog.digest());
+                    let puts = changes.iter().filter(|change| matches!(change, Change::Put(_))).count();
+                    let since = there.records().filter(|record| record.version > then.version);
+                    prop_assert_eq!(puts, since.count());
                 }
             }
         }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::ByeReason;
 use wire::dp::{Action, Closed, Session};
-use wire::message::Welcome;
+use wire::message::{Mode, Welcome};
 
 /// The longest that name resolution and the TCP connection may take together.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -152,7 +152,7 @@ impl<'a> Link<'a> {
                 Action::Head(pong) => self.planes.update(|upstream| upstream.head = pong.head),
                 Action::Stage(delta) => {
                     let taken = self.taker.delta(delta).await;
-                    queue.extend(self.told(taken)?);
+                    queue.extend(self.told(taken, Mode::Tail)?);
                 }
                 Action::FullBegin { begin, .. } if begin.is_blob() => {
                     let held = self.taker.begin_blob(&begin);
@@ -173,10 +173,22 @@ impl<'a> Link<'a> {
                 }
                 Action::FullComplete { begin, .. } => {
                     let taken = self.taker.complete(begin).await;
-                    queue.extend(self.told(taken)?);
+                    queue.extend(self.told(taken, Mode::Full)?);
                 }
-                // Not asked of one whose HELLO did not offer it.
-                Action::Symbols { .. } | Action::Reconciled { .. } => {}
+                Action::Symbols { seed, from, until } => {
+                    let symbols = self.taker.symbols(seed, from, until);
+                    queue.extend(self.session.symbols(seed, from, &symbols, self.now()));
+                }
+                Action::Reconciled { step, .. } => {
+                    tracing::info!(
+                        version = step.version,
+                        puts = step.puts.len(),
+                        gone = step.gone.len(),
+                        "reconciled"
+                    );
+                    let taken = self.taker.reconciled(step).await;
+                    queue.extend(self.told(taken, Mode::Reconcile)?);
+                }
                 Action::Close(closed) => {
                     let _ = timeout(BYE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());
@@ -189,18 +201,22 @@ impl<'a> Link<'a> {
     fn welcomed(&mut self, welcome: &Welcome) {
         self.greeted = true;
         self.taker.welcomed(welcome);
-        self.planes.update(|upstream| (upstream.head, upstream.last_error) = (welcome.head, None));
+        let mode = welcome.mode.name();
+        self.planes.update(|upstream| {
+            (upstream.head, upstream.mode, upstream.last_error) = (welcome.head, Some(mode), None);
+        });
         self.planes.attach(true);
-        tracing::info!(mode = welcome.mode.name(), head = welcome.head, "following");
+        tracing::info!(mode, head = welcome.head, "following");
     }
 
-    /// Tells the session what became of a step.
-    fn told(&mut self, taken: Taken) -> Result<Vec<Action>, End> {
+    /// Tells the session what became of a step, which came by `mode`.
+    fn told(&mut self, taken: Taken, mode: Mode) -> Result<Vec<Action>, End> {
         let now = self.now();
         match taken {
             Taken::Durable(version) => {
                 self.planes.update(|upstream| {
-                    (upstream.head, upstream.last_error) = (upstream.head.max(version), None);
+                    let head = upstream.head.max(version);
+                    (upstream.head, upstream.mode, upstream.last_error) = (head, Some(mode.name()), None);
                 });
                 let mut actions = self.session.durable(version, now);
                 actions.extend(self.session.applied(version, now));
@@ -210,6 +226,10 @@ impl<'a> Link<'a> {
                 tracing::warn!(message = %rejection.message, "a step of the writer was refused");
                 self.planes.update(|upstream| upstream.last_error = Some(rejection.message.clone()));
                 Ok(self.session.rejected(rejection, now))
+            }
+            Taken::Missing(entities) => {
+                tracing::info!(missing = entities.len(), "patches of what is not here; asking for all of it");
+                Ok(self.session.base_missing(&entities, now))
             }
             Taken::Damaged(error) => Ok(self.session.full_damaged(error, now)),
             Taken::Failed(error) => Err(End::Store(error)),

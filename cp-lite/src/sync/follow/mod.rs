@@ -1,9 +1,11 @@
 //! A follower's side of the link to its writer: the same protocol that data planes speak, with the full view.
 //!
 //! This file is the loop over the writers that the settings name; [`link`] is one connection, [`take`] turns what comes
-//! into steps of the changelog. It ends when this control plane becomes the writer itself.
+//! into steps of the changelog, patches ([`patches`]) and what differs by digests ([`reconcile`]) too. It ends when this control plane becomes the writer itself.
 
 mod link;
+mod patches;
+mod reconcile;
 mod take;
 
 use crate::changelog::{Changelog, Role};
@@ -46,7 +48,7 @@ pub fn identity(node: Id, hostname: String, incremental: bool) -> Identity {
     };
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     (identity.incremental, identity.heartbeat_s) = (incremental, HEARTBEAT_S);
-    identity.features = Hello::FOLLOWER;
+    identity.features = Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE;
     identity
 }
 

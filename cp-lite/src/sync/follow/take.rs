@@ -1,13 +1,15 @@
 //! What the writer sends, on its way into the changelog: deltas as they come, full syncs gathered in memory until they
 //! are whole. What is gathered of a blob outlives a connection, so that a cut does not start it over.
 
+use super::patches::{self, Unready};
+use super::reconcile;
 use crate::changelog::{Changelog, FollowError, Step, Tail, View, Whole};
-use model::{Change, Id, catalog::Conflict};
+use model::{Id, Record, catalog::Conflict};
 use std::sync::Arc;
-use wire::delta::NoChange;
 use wire::dp::Rejection;
 use wire::full::{BlobError, Unpack, blob};
-use wire::message::{FullBegin, Have, NackCode, Partial, Welcome};
+use wire::message::{FullBegin, Have, Mode, NackCode, Partial, Welcome};
+use wire::reconcile::Symbol;
 use wire::{Delta, Entity};
 
 /// Takes over what a writer sends.
@@ -28,6 +30,8 @@ pub(super) enum Taken {
     Durable(u64),
     /// It cannot be taken over, whatever is done about it here.
     Rejected(Rejection),
+    /// Patches are of what is not here: of these entities, or, if there are none, of nobody knows which.
+    Missing(Vec<(u8, Id)>),
     /// The blob is not what it was announced to be.
     Damaged(BlobError),
     /// It could not be made durable, and is to be asked for again.
@@ -57,21 +61,41 @@ impl Taker {
 
     pub(super) fn welcomed(&mut self, welcome: &Welcome) {
         (self.epoch, self.term) = (welcome.epoch, welcome.term);
+        if matches!(welcome.mode, Mode::Same | Mode::Tail) {
+            self.held = None;
+        }
     }
 
     pub(super) async fn delta(&mut self, delta: Delta) -> Taken {
         let Delta { from, to, root, ops } = delta;
-        let changes: Result<Vec<Change>, _> = ops.into_iter().map(wire::Op::into_change).collect();
-        match changes {
-            Err(NoChange::UnknownKind(unknown)) => Taken::Rejected(unknown_kind(&unknown)),
-            // Not asked for in HELLO, so that the session lets none through.
-            Err(patch @ NoChange::Patch(_)) => Taken::Rejected(Rejection {
-                code: NackCode::Base,
-                entity: None,
-                path: String::new(),
-                message: patch.to_string(),
-            }),
+        match patches::changes(&self.changelog.view(), ops) {
+            Err(Unready::Unknown(unknown)) => Taken::Rejected(unknown_kind(&unknown)),
+            Err(Unready::Missing(entities)) => Taken::Missing(entities),
             Ok(changes) => self.step(Step::Tail(Tail { epoch: self.epoch, from, to, root, changes }), to).await,
+        }
+    }
+
+    /// The symbols of what is here, from `from` to before `until`.
+    pub(super) fn symbols(&self, seed: u64, from: u64, until: u64) -> Vec<Symbol> {
+        reconcile::symbols(&self.changelog.view(), seed, from, until)
+    }
+
+    /// What digests found out that is to change; it may lead into another epoch.
+    pub(super) async fn reconciled(&mut self, step: wire::reconcile::Step) -> Taken {
+        let wire::reconcile::Step { seed, version, root, gone, puts, .. } = step;
+        let puts: Result<Vec<Record>, _> = puts.into_iter().map(Entity::into_record).collect();
+        let puts = match puts {
+            Ok(puts) => puts,
+            Err(unknown) => return Taken::Rejected(unknown_kind(&unknown)),
+        };
+        let mut whole = Whole::new(self.epoch, self.term, version);
+        let gathered = reconcile::gather(&self.changelog.view(), &mut whole, seed, gone, &puts);
+        match gathered.and_then(|()| whole.finish(root)) {
+            Ok(step) => {
+                self.held = None;
+                self.step(step, version).await
+            }
+            Err(refused) => Taken::Rejected(rejection(&refused)),
         }
     }
 
