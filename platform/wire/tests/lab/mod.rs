@@ -5,6 +5,7 @@
 use model::{Id, Kind, Record};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::Source;
@@ -40,6 +41,22 @@ impl Rng {
 
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+}
+
+/// The seeds of a simulation: that of `SEED` to replay it, else `EDGE_SIM_HISTORIES` of them, or `histories`, from
+/// `EDGE_SIM_SEED` on, or 0.
+pub(crate) fn seeds(histories: u64) -> Range<u64> {
+    let number = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<u64>().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    };
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = number("EDGE_SIM_SEED").unwrap_or_default();
+            first..first + number("EDGE_SIM_HISTORIES").unwrap_or(histories)
+        }
     }
 }
 
