@@ -125,6 +125,7 @@ fn start_following(
         identity: follow::identity(node, os::host::hostname(), config.incremental),
         changelog: changelog.clone(),
         planes: planes.clone(),
+        limit: config.shrink_limit,
     };
     let follow = move || {
         let Ok(runtime) = runtime("follow") else { return };

@@ -50,7 +50,8 @@ const ONCE: Opt = Opt {
     value: None,
     doc: "Take the tour and end: 0 when it went well, 1 when not. So it does where the output is no terminal.",
 };
-const ALL: Opt = Opt { long: "all", short: None, value: None, doc: "All data planes that hold something back." };
+const ALL: Opt =
+    Opt { long: "all", short: None, value: None, doc: "All data planes and followers that hold something back." };
 const FORCE: Opt = Opt { long: "force", short: None, value: None, doc: "Delete even more than half of what is there." };
 
 const OVER_A_WRITER: Opt = Opt {

@@ -30,6 +30,8 @@ pub struct Config {
     pub address: String,
     /// `cluster_max_data_planes` and `cluster_max_full_syncs`.
     pub bounds: (usize, usize),
+    /// `cluster_shrink_limit`
+    pub shrink_limit: wire::shrink::Limit,
     /// `cluster_data_plane_purge_delay`, in seconds.
     pub purge_delay_s: u64,
     /// `incremental_sync`
@@ -80,6 +82,7 @@ impl Config {
             client: client?,
             address: address?,
             bounds: (number("cluster_max_data_planes")?, number("cluster_max_full_syncs")?),
+            shrink_limit: wire::shrink::Limit::percent(settings.number("cluster_shrink_limit")),
             purge_delay_s: settings.number("cluster_data_plane_purge_delay"),
             incremental: settings.flag("incremental_sync"),
             encryption: encryption?,

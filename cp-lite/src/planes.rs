@@ -1,6 +1,7 @@
 //! The other control planes of the cluster as this one knows them: the writer that it follows, if it does, and those
 //! that follow it. Passive memory as [`crate::fleet`] is; sync writes it, the Admin API shows it.
 
+use crate::fleet::{HeldBack, Unconfirmed};
 use model::Id;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,7 @@ pub struct Planes {
     /// Whether a session with a writer is up.
     attached: watch::Sender<bool>,
     followers: Mutex<BTreeMap<Id, Row>>,
+    confirmations: watch::Sender<u64>,
     /// The latest term that a node told of.
     seen: AtomicU32,
     /// How nodes call this control plane; empty if that is not known.
@@ -79,6 +81,8 @@ pub struct Follower {
     pub epoch: u64,
     /// The version that it has made durable.
     pub version: u64,
+    /// What it holds back because too much of what it has would go.
+    pub held: Option<HeldBack>,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,8 @@ struct Row {
     follower: Follower,
     /// How many nodes it serves, and those that follow it.
     nodes: Vec<PlaneNodes>,
+    /// What somebody has confirmed of what it holds back; gone with the connection.
+    confirmed: Option<HeldBack>,
     /// Tells its connections apart.
     session: u64,
 }
@@ -125,6 +131,7 @@ impl Planes {
             upstream: Mutex::default(),
             attached: watch::Sender::new(false),
             followers: Mutex::default(),
+            confirmations: watch::Sender::new(0),
             seen: AtomicU32::new(0),
             address,
             above: Mutex::default(),
@@ -199,15 +206,46 @@ impl Planes {
             return Err(Unwelcome::TooMany);
         }
         let session = before.unwrap_or_default() + 1;
-        followers.insert(id, Row { follower, nodes: Vec::new(), session });
+        followers.insert(id, Row { follower, nodes: Vec::new(), confirmed: None, session });
         Ok(Connection(session))
     }
 
-    /// What a follower has made durable. Does nothing for a connection that a newer one has replaced.
-    pub fn report(&self, id: Id, connection: Connection, epoch: u64, version: u64) {
+    /// What a follower has made durable, and what it holds back. Does nothing for a connection that a newer one has replaced.
+    pub fn report(&self, id: Id, connection: Connection, epoch: u64, version: u64, held: Option<HeldBack>) {
         if let Some(row) = self.lock().get_mut(&id).filter(|row| row.session == connection.0) {
-            (row.follower.epoch, row.follower.version) = (epoch, version);
+            (row.follower.epoch, row.follower.version, row.follower.held) = (epoch, version, held);
         }
+    }
+
+    /// Confirms that a follower may take what it holds back, if that is still this version of this epoch. Holds while it is
+    /// connected.
+    ///
+    /// # Errors
+    /// See [`Unconfirmed`]; nothing has changed.
+    pub fn confirm(&self, id: Id, epoch: u64, version: u64) -> Result<HeldBack, Unconfirmed> {
+        let mut followers = self.lock();
+        let row = followers.get_mut(&id).ok_or(Unconfirmed::UnknownNode)?;
+        let held = row.follower.held.ok_or(Unconfirmed::NothingHeld)?;
+        if (held.epoch, held.version) != (epoch, version) {
+            return Err(Unconfirmed::Other(held));
+        }
+        row.confirmed = Some(held);
+        drop(followers);
+        self.confirmations.send_modify(|count| *count += 1);
+        Ok(held)
+    }
+
+    /// How many entities of a follower may go on the way into this epoch, as somebody has confirmed; once.
+    #[must_use]
+    pub fn take_confirmed(&self, id: Id, epoch: u64) -> Option<u64> {
+        let confirmed = self.lock().get_mut(&id)?.confirmed.take();
+        confirmed.filter(|confirmed| confirmed.epoch == epoch).map(|confirmed| confirmed.gone)
+    }
+
+    /// Changes whenever something is confirmed.
+    #[must_use]
+    pub fn confirmations(&self) -> watch::Receiver<u64> {
+        self.confirmations.subscribe()
     }
 
     /// The connection is over.
@@ -336,12 +374,30 @@ mod tests {
         let planes = Planes::new(Vec::new());
         let old = connect(&planes, 1, false).unwrap();
         let new = connect(&planes, 1, false).unwrap();
-        planes.report(Id(1), old, 7, 99);
-        planes.report(Id(1), new, 7, 5);
+        planes.report(Id(1), old, 7, 99, None);
+        planes.report(Id(1), new, 7, 5, None);
         planes.disconnect(Id(1), old);
         assert_eq!(planes.followers().iter().map(|(_, row)| row.version).collect::<Vec<_>>(), [5]);
         planes.disconnect(Id(1), new);
         assert!(planes.followers().is_empty());
+    }
+
+    #[test]
+    fn what_a_follower_holds_back_is_confirmed_once_and_as_it_was_shown() {
+        let planes = Planes::new(Vec::new());
+        let connection = connect(&planes, 1, false).unwrap();
+        assert_eq!(planes.confirm(Id(2), 7, 3), Err(Unconfirmed::UnknownNode));
+        assert_eq!(planes.confirm(Id(1), 7, 3), Err(Unconfirmed::NothingHeld));
+        let held = HeldBack { epoch: 7, version: 3, gone: 90, of: 100 };
+        planes.report(Id(1), connection, 6, 5, Some(held));
+        assert_eq!(planes.confirm(Id(1), 7, 2), Err(Unconfirmed::Other(held)));
+        assert_eq!(planes.take_confirmed(Id(1), 7), None);
+        let heard = planes.confirmations();
+        assert_eq!(planes.confirm(Id(1), 7, 3), Ok(held));
+        assert!(heard.has_changed().unwrap());
+        assert_eq!([7, 7].map(|epoch| planes.take_confirmed(Id(1), epoch)), [Some(90), None]);
+        planes.confirm(Id(1), 7, 3).unwrap();
+        assert_eq!(planes.take_confirmed(Id(1), 8), None, "for another epoch than was shown");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! and one of them takes its place for good.
 
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
-use tests::lab::{Daemon, Lab};
+use std::process::Command;
+use tests::lab::{Daemon, Lab, program};
 use tests::pair::{apply, put};
 use tests::planes::{following, has, list, node, own, promote, serves};
 use tests::relay::Relay;
@@ -295,4 +297,69 @@ fn a_follower_takes_from_a_promoted_one_what_differs_and_not_everything() {
     serves(&mut dp, &promoted["epoch"], version);
     wait::until("the mode", || (mode(&mut other) == "tail").then_some(()));
     assert_eq!(answer(&mut dp, "next"), "next");
+}
+
+/// A cluster with a node below the follower, and a writer that has lost its database after all had it.
+fn wiped() -> (Cluster, Daemon) {
+    let mut cluster = Cluster::start();
+    let many: Vec<Value> =
+        (0..12).map(|n| put("routes", json!({ "name": format!("r{n}"), "paths": [format!("/r{n}")] }))).collect();
+    apply(&mut cluster.writer, &many);
+    let mut dp = node(&cluster.lab, "dp", &cluster.addresses[1..]).start();
+    let (epoch, version) = cluster.change("kept");
+    serves(&mut dp, &epoch, version);
+    let (writer, _) = cluster.writer.stop();
+    fs::remove_dir_all(cluster.lab.path().join("writer/store")).unwrap();
+    cluster.writer = writer.start();
+    wait::until("the follower to hold it back", || {
+        let error = own(&mut cluster.follower)["writer"]["last_error"].clone();
+        error.as_str()?.starts_with("held back: 14 of 14").then_some(())
+    });
+    assert_eq!(own(&mut cluster.follower)["epoch"], epoch);
+    assert_eq!(cluster.follower.admin("GET", "/routes/r7", &Value::Null).status, 200);
+    assert_eq!(answer(&mut dp, "kept"), "kept");
+    (cluster, dp)
+}
+
+fn confirm(cp: &mut Daemon) -> String {
+    let admin = format!("http://{}", cp.address("admin"));
+    let words = ["node", "confirm", "--all", "--admin-url", &admin];
+    let output = Command::new(program("cp-lite")).args(words).output().unwrap();
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn a_follower_of_a_writer_that_lost_its_database_has_the_configuration_still_and_can_be_promoted_with_it() {
+    let (mut cluster, mut dp) = wiped();
+    let output = promote(&mut cluster.follower, &["--force"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let promoted = own(&mut cluster.follower);
+    let version = route(&mut cluster.follower, "more");
+    serves(&mut dp, &promoted["epoch"], version);
+    assert_eq!((answer(&mut dp, "kept"), answer(&mut dp, "more")), (json!("kept"), json!("more")));
+}
+
+#[test]
+fn what_a_follower_holds_back_is_confirmed_at_its_writer_and_then_its_nodes_are_asked() {
+    let (mut cluster, mut dp) = wiped();
+    let held = wait::until("the writer to hear of it", || {
+        let planes = cluster.writer.admin_ok("GET", "/clustering/control-planes", &Value::Null);
+        Some(planes["data"][1]["held"].clone()).filter(|held| !held.is_null())
+    });
+    assert_eq!((&held["gone"], &held["of"]), (&json!(14), &json!(14)), "{held}");
+    let said = confirm(&mut cluster.writer);
+    assert!(said.contains("without 14 of its 14 entities"), "{said}");
+    let anew = own(&mut cluster.writer);
+    has(&mut cluster.follower, &anew["epoch"], 0);
+    assert_eq!(cluster.follower.admin("GET", "/routes/r7", &Value::Null).status, 404);
+
+    // Nobody has confirmed anything for the node.
+    let said = wait::until("the node to hold it back", || {
+        assert_eq!(answer(&mut dp, "kept"), "kept");
+        let row = cluster.follower.admin_ok("GET", "/clustering/data-planes", &Value::Null)["data"][0].clone();
+        (!row["held"].is_null()).then(|| confirm(&mut cluster.follower))
+    });
+    assert!(said.contains("without 14 of its 14 entities"), "{said}");
+    serves(&mut dp, &anew["epoch"], 0);
+    assert_eq!(dp.get("/kept", &[]).status, 404);
 }

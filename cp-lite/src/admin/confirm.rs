@@ -31,7 +31,12 @@ pub(super) fn confirm(app: &App, request: &Request<'_>, ids: &[&str]) -> Result<
     let body: Body = serde_json::from_slice(body).map_err(|error| Problem::BadBody(error.to_string()))?;
     let epoch = u64::from_str_radix(&body.epoch, 16);
     let epoch = epoch.map_err(|_| Problem::BadRequest("epoch is no number in hexadecimal digits".to_owned()))?;
-    match app.fleet.confirm(id, epoch, body.version) {
+    let confirmed = match app.fleet.confirm(id, epoch, body.version) {
+        // A control plane that follows is a data plane as well.
+        Err(Unconfirmed::UnknownNode) => app.planes.confirm(id, epoch, body.version),
+        other => other,
+    };
+    match confirmed {
         Ok(held) => {
             tracing::warn!(node = %id, version = held.version, gone = held.gone, of = held.of, "shrink confirmed");
             Ok(Reply::ok(shown(Some(held))))

@@ -138,5 +138,6 @@ fn follower(view: &View, id: Id, row: &Follower) -> Value {
         "version": row.version,
         // Versions of another epoch cannot be compared.
         "lag": (row.epoch == view.epoch).then(|| view.version.saturating_sub(row.version)),
+        "held": super::confirm::shown(row.held),
     })
 }

@@ -74,6 +74,17 @@ pub enum FollowError {
     Closed,
 }
 
+impl Step {
+    /// How many entities a content in the place of this one takes away; none, for what changed.
+    #[must_use]
+    pub fn gone(&self, view: &View) -> u64 {
+        match self {
+            Self::Tail(_) => 0,
+            Self::Whole(content) => view.catalog.missing_in(&content.0.catalog) as u64,
+        }
+    }
+}
+
 impl Whole {
     /// The beginning of a configuration at this version. What was deleted before it is not known, so that it is the
     /// floor as well.

@@ -77,6 +77,14 @@ pub const KEYS: &[Key] = &[
          come back.",
     ),
     Key::new(
+        "cluster_shrink_limit",
+        Kind::Number { min: 0, max: 100 },
+        "50",
+        "The share, in percent, of the entities here that a full sync or a reconcile from a control plane that is followed \
+         may take away. One that would take more is held back, and what is here is served on, until \"cp-lite node \
+         confirm\" there; 100 holds nothing back.",
+    ),
+    Key::new(
         "cluster_data_plane_purge_delay",
         Kind::Number { min: PURGE_DELAY_MIN_S, max: SECONDS_MAX },
         "1209600",

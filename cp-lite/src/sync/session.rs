@@ -9,7 +9,7 @@ use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
 use super::told;
 use crate::changelog::Role;
-use crate::fleet::{Introduction, Node, Refusal, SessionId, SyncMode};
+use crate::fleet::{HeldBack, Introduction, Node, Refusal, SessionId, SyncMode};
 use crate::planes::{Connection, Follower};
 use model::{Id, Kind};
 use pki::Peer;
@@ -101,6 +101,7 @@ impl Task<'_> {
         let mut blobs = self.cluster.sources.blobs();
         let mut attached = self.cluster.planes.attached();
         let mut confirmations = self.cluster.fleet.confirmations();
+        let mut confirmed = self.cluster.planes.confirmations();
         let mut counts = self.cluster.planes.downward();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
@@ -140,6 +141,10 @@ impl Task<'_> {
                     (self.session.bye(ByeReason::Busy, "this control plane has lost its own writer"), None)
                 }
                 Ok(()) = confirmations.changed() => {
+                    let source = self.source();
+                    (self.confirm(&source), Some(source))
+                }
+                Ok(()) = confirmed.changed(), if matches!(self.who, Some(Who::Follower(..))) => {
                     let source = self.source();
                     (self.confirm(&source), Some(source))
                 }
@@ -274,6 +279,7 @@ impl Task<'_> {
             software: hello.software.clone(),
             epoch: hello.have.epoch,
             version: hello.have.durable,
+            held: None,
         };
         let follows = source.view().role == Role::Follower;
         match self.cluster.planes.connect(hello.node, follower, self.cluster.id, follows) {
@@ -298,8 +304,11 @@ impl Task<'_> {
 
     /// Tells the session what somebody has confirmed of this node.
     fn confirm(&mut self, source: &Published) -> Vec<Action> {
-        let Some(Who::Node(id, ..)) = &self.who else { return Vec::new() };
-        let gone = self.cluster.fleet.confirmed(*id, source.epoch());
+        let gone = match &self.who {
+            Some(Who::Node(id, ..)) => self.cluster.fleet.confirmed(*id, source.epoch()),
+            Some(Who::Follower(id, ..)) => self.cluster.planes.take_confirmed(*id, source.epoch()),
+            None => None,
+        };
         gone.map_or_else(Vec::new, |gone| self.session.confirm(gone, source))
     }
 
@@ -317,7 +326,10 @@ impl Task<'_> {
         let (id, session) = match &self.who {
             Some(Who::Node(id, session, ..)) => (id, session),
             Some(Who::Follower(id, connection, _)) => {
-                return self.cluster.planes.report(*id, *connection, report.epoch, report.durable);
+                return {
+                    let held = report.held.map(HeldBack::from);
+                    self.cluster.planes.report(*id, *connection, report.epoch, report.durable, held)
+                };
             }
             None => return,
         };

@@ -61,7 +61,7 @@ pub fn send(admin_url: &str, name: &str, to: &str) -> Result<String, ExitError> 
     })
 }
 
-/// Lets a node take what it holds back, or with no name all nodes that hold something back. What each of them holds
+/// Lets a node, or a control plane that follows, take what it holds back, or with no name all that hold something back. What each of them holds
 /// back is told, and a node that holds back something else by the time it is asked is left alone.
 ///
 /// # Errors
@@ -69,7 +69,8 @@ pub fn send(admin_url: &str, name: &str, to: &str) -> Result<String, ExitError> 
 pub fn confirm(admin_url: &str, name: Option<&str>) -> Result<String, ExitError> {
     let failed = |message: String| ExitError::new(Exit::Failed, message);
     block_on(async {
-        let rows = rows(AdminClient::new(admin_url)?).await?;
+        let mut rows = rows(AdminClient::new(admin_url)?).await?;
+        rows.extend(followers_that_hold_back(AdminClient::new(admin_url)?).await?);
         let chosen: Vec<&Value> = match name {
             Some(name) => vec![the_one(&rows, name).map_err(failed)?],
             None => rows.iter().filter(|row| !row["held"].is_null()).collect(),
@@ -96,6 +97,14 @@ pub fn confirm(admin_url: &str, name: Option<&str>) -> Result<String, ExitError>
             (false, true) => Ok(told),
         }
     })
+}
+
+/// The control planes that follow and hold something back.
+async fn followers_that_hold_back(client: AdminClient) -> Result<Vec<Value>, ExitError> {
+    let mut planes = client.get("/clustering/control-planes").await?;
+    let Some(Value::Array(mut rows)) = planes.get_mut("data").map(Value::take) else { return Ok(Vec::new()) };
+    rows.retain(|row| row.get("held").is_some_and(|held| !held.is_null()));
+    Ok(rows)
 }
 
 async fn rows(client: AdminClient) -> Result<Vec<Value>, ExitError> {

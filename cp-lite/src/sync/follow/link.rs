@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::ByeReason;
 use wire::dp::{Action, Closed, Session};
-use wire::message::{Mode, Welcome};
+use wire::message::{FullBegin, Mode, Welcome};
 
 /// The longest that name resolution and the TCP connection may take together.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -154,15 +154,7 @@ impl<'a> Link<'a> {
                     let taken = self.taker.delta(delta).await;
                     queue.extend(self.told(taken, Mode::Tail)?);
                 }
-                Action::FullBegin { begin, .. } if begin.is_blob() => {
-                    let held = self.taker.begin_blob(&begin);
-                    tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
-                    queue.extend(self.session.full_open(held, self.now()));
-                }
-                Action::FullBegin { begin, .. } => {
-                    self.taker.begin(&begin);
-                    queue.extend(self.session.full_open(0, self.now()));
-                }
+                Action::FullBegin { begin, .. } => queue.extend(self.begin(&begin)?),
                 Action::FullChunk { entities, bytes } => match self.taker.entities(entities) {
                     Ok(()) => queue.extend(self.session.full_processed(bytes, self.now())),
                     Err(rejection) => queue.extend(self.session.rejected(rejection, self.now())),
@@ -209,6 +201,22 @@ impl<'a> Link<'a> {
         tracing::info!(mode, head = welcome.head, "following");
     }
 
+    /// A full sync is to be had: takes it, unless it would take too much away.
+    fn begin(&mut self, begin: &FullBegin) -> Result<Vec<Action>, End> {
+        if let Err(shrink) = self.taker.admits(begin) {
+            return self.told(Taken::Held(shrink), Mode::Full);
+        }
+        let held = if begin.is_blob() {
+            let held = self.taker.begin_blob(begin);
+            tracing::info!(version = begin.version, bytes = begin.bytes, held, "full sync");
+            held
+        } else {
+            self.taker.begin(begin);
+            0
+        };
+        Ok(self.session.full_open(held, self.now()))
+    }
+
     /// Tells the session what became of a step, which came by `mode`.
     fn told(&mut self, taken: Taken, mode: Mode) -> Result<Vec<Action>, End> {
         let now = self.now();
@@ -226,6 +234,11 @@ impl<'a> Link<'a> {
                 tracing::warn!(message = %rejection.message, "a step of the writer was refused");
                 self.planes.update(|upstream| upstream.last_error = Some(rejection.message.clone()));
                 Ok(self.session.rejected(rejection, now))
+            }
+            Taken::Held(shrink) => {
+                tracing::warn!(%shrink, "held back until \"cp-lite node confirm\" there; serving what is here");
+                self.planes.update(|upstream| upstream.last_error = Some(format!("held back: {shrink}")));
+                Ok(self.session.held(shrink, now))
             }
             Taken::Missing(entities) => {
                 tracing::info!(missing = entities.len(), "patches of what is not here; asking for all of it");

@@ -19,6 +19,7 @@ use take::Taker;
 use tokio::sync::watch;
 use wire::backoff::Backoff;
 use wire::dp::{Identity, Session};
+use wire::shrink::Limit;
 use wire::{Hello, KindVersion, PluginVersion, ProtocolError};
 
 /// The heartbeat that a follower proposes, in seconds: it is to notice soon that its writer is gone.
@@ -34,6 +35,8 @@ pub struct Settings {
     pub changelog: Arc<dyn Changelog>,
     /// The writers, and where to tell how it goes.
     pub planes: Arc<Planes>,
+    /// How much of what is here may be taken away without a confirmation.
+    pub limit: Limit,
 }
 
 /// What hello says of a control plane that follows: everything that this build knows.
@@ -48,7 +51,7 @@ pub fn identity(node: Id, hostname: String, incremental: bool) -> Identity {
     };
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     (identity.incremental, identity.heartbeat_s) = (incremental, HEARTBEAT_S);
-    identity.features = Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE;
+    identity.features = Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM;
     identity
 }
 
@@ -58,9 +61,9 @@ pub fn identity(node: Id, hostname: String, incremental: bool) -> Identity {
 /// # Errors
 /// The identity breaks the protocol's limits.
 pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<(), ProtocolError> {
-    let Settings { client, identity, changelog, planes } = settings;
+    let Settings { client, identity, changelog, planes, limit } = settings;
     let mut session = Session::new(identity)?;
-    let mut taker = Taker::new(changelog.clone());
+    let mut taker = Taker::new(changelog.clone(), limit);
     let mut backoff = Backoff::default();
     let mut head = changelog.watch();
     let started = Instant::now();

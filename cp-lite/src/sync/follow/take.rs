@@ -10,11 +10,13 @@ use wire::dp::Rejection;
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, Mode, NackCode, Partial, Welcome};
 use wire::reconcile::Symbol;
+use wire::shrink::{Limit, Shrink};
 use wire::{Delta, Entity};
 
 /// Takes over what a writer sends.
 pub(super) struct Taker {
     changelog: Arc<dyn Changelog>,
+    limit: Limit,
     /// Of the writer that is connected.
     epoch: u64,
     term: u32,
@@ -30,6 +32,8 @@ pub(super) enum Taken {
     Durable(u64),
     /// It cannot be taken over, whatever is done about it here.
     Rejected(Rejection),
+    /// It would take more away than goes without a confirmation.
+    Held(Shrink),
     /// Patches are of what is not here: of these entities, or, if there are none, of nobody knows which.
     Missing(Vec<(u8, Id)>),
     /// The blob is not what it was announced to be.
@@ -39,8 +43,8 @@ pub(super) enum Taken {
 }
 
 impl Taker {
-    pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
-        Self { changelog, epoch: 0, term: 0, held: None, whole: None }
+    pub(super) fn new(changelog: Arc<dyn Changelog>, limit: Limit) -> Self {
+        Self { changelog, limit, epoch: 0, term: 0, held: None, whole: None }
     }
 
     /// What is here, and of which term.
@@ -82,7 +86,7 @@ impl Taker {
 
     /// What digests found out that is to change; it may lead into another epoch.
     pub(super) async fn reconciled(&mut self, step: wire::reconcile::Step) -> Taken {
-        let wire::reconcile::Step { seed, version, root, gone, puts, .. } = step;
+        let wire::reconcile::Step { seed, version, root, confirmed, gone, puts, .. } = step;
         let puts: Result<Vec<Record>, _> = puts.into_iter().map(Entity::into_record).collect();
         let puts = match puts {
             Ok(puts) => puts,
@@ -91,12 +95,17 @@ impl Taker {
         let mut whole = Whole::new(self.epoch, self.term, version);
         let gathered = reconcile::gather(&self.changelog.view(), &mut whole, seed, gone, &puts);
         match gathered.and_then(|()| whole.finish(root)) {
-            Ok(step) => {
-                self.held = None;
-                self.step(step, version).await
-            }
+            Ok(step) => self.anew(step, version, confirmed).await,
             Err(refused) => Taken::Rejected(rejection(&refused)),
         }
+    }
+
+    /// Whether a full sync may begin.
+    ///
+    /// # Errors
+    /// Its count alone proves that it would take too much away.
+    pub(super) fn admits(&self, begin: &FullBegin) -> Result<(), Shrink> {
+        self.limit.by_count(self.changelog.view().catalog.len() as u64, begin.count, begin.confirmed)
     }
 
     /// A blob is about to come; says how much of it is here already. Any other one is forgotten.
@@ -134,19 +143,36 @@ impl Taker {
     /// All of a full sync is here.
     pub(super) async fn complete(&mut self, begin: FullBegin) -> Taken {
         let whole = if begin.is_blob() {
-            let (_, bytes) = self.held.take().unwrap_or_default();
-            match unpack(&bytes, begin, Whole::new(self.epoch, self.term, begin.version)) {
+            let bytes = self.held.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+            match unpack(bytes, begin, Whole::new(self.epoch, self.term, begin.version)) {
                 Ok(whole) => whole,
-                Err(taken) => return taken,
+                Err(taken) => {
+                    self.held = None;
+                    return taken;
+                }
             }
         } else {
             let Some(whole) = self.whole.take() else { return Taken::Damaged(BlobError::Content) };
             whole
         };
         match whole.finish(begin.root) {
-            Ok(step) => self.step(step, begin.version).await,
-            Err(refused) => Taken::Rejected(rejection(&refused)),
+            Ok(step) => self.anew(step, begin.version, begin.confirmed).await,
+            Err(refused) => {
+                self.held = None;
+                Taken::Rejected(rejection(&refused))
+            }
         }
+    }
+
+    /// A whole content in the place of the one here, of which so many entities may go as somebody has confirmed. A blob that
+    /// is held back stays: it is what will be confirmed.
+    async fn anew(&mut self, step: Step, version: u64, confirmed: u64) -> Taken {
+        let view = self.changelog.view();
+        if let Err(shrink) = self.limit.judge(view.catalog.len() as u64, step.gone(&view), confirmed) {
+            return Taken::Held(shrink);
+        }
+        self.held = None;
+        self.step(step, version).await
     }
 
     async fn step(&mut self, step: Step, version: u64) -> Taken {
