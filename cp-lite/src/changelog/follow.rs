@@ -140,6 +140,7 @@ mod tests {
     use super::super::{Changelog, CommitError, Local, TOMBSTONES_MAX};
     use super::*;
     use model::{Id, Kind};
+    use proptest::bool::weighted;
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -297,7 +298,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
         /// Whatever happened on the writer, whoever took its place, and whenever the follower heard of it: its answer to
         /// "what changed since v" names the entities that the writer's does and leads everyone whom it answers, also those
@@ -305,7 +306,7 @@ mod tests {
         #[test]
         fn a_follower_tells_nodes_of_all_versions_what_its_writer_would(
             transactions in proptest::collection::vec(
-                (proptest::collection::vec(op(), 1..4), any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1)),
+                (proptest::collection::vec(op(), 1..4), any::<bool>(), weighted(0.2), weighted(0.2)),
                 1..40,
             ),
             tombstones_max in 1..6usize,
