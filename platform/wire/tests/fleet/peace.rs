@@ -32,6 +32,7 @@ impl World {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             self.now += 5_000;
+            self.assert_writer(writer);
             for c in 0..self.clients.len() {
                 self.connect(c);
                 self.tick(c);
@@ -56,20 +57,26 @@ impl World {
         if self.planes.iter().all(|plane| plane.view.epoch == 0) {
             self.restore(0);
         }
-        let of = |p: usize| (self.planes[p].view.term, self.planes[p].view.epoch);
         let best = (0..self.planes.len()).filter(|p| self.planes[*p].view.epoch != 0).max_by_key(|p| {
             let View { writes, term, epoch, .. } = self.planes[*p].view;
             (writes, term, epoch)
         });
         let writer = best.expect("somebody has a configuration");
+        self.assert_writer(writer);
+        writer
+    }
+
+    /// Promotes the writer where it is none, or somebody has been with another one of a later term: which may come out
+    /// only once a node has gone on with what it had been handed before.
+    fn assert_writer(&mut self, writer: usize) {
+        let View { writes, term, epoch, .. } = self.planes[writer].view;
         let nodes = self.clients.iter().map(|client| (client.live.term, client.live.epoch));
-        let all: Vec<(u32, u64)> = nodes.chain((0..self.planes.len()).map(of)).collect();
-        let is_replaced = all.iter().any(|other| replaces(*other, of(writer)));
-        if is_replaced || !self.planes[writer].view.writes {
+        let planes = self.planes.iter().map(|plane| (plane.view.term, plane.view.epoch));
+        let all: Vec<(u32, u64)> = nodes.chain(planes).collect();
+        if !writes || all.iter().any(|other| replaces(*other, (term, epoch))) {
             let latest = all.iter().map(|(term, _)| *term).max().unwrap_or_default();
             self.promote(writer, latest.max(1));
         }
-        writer
     }
 
     pub(crate) fn is_settled(&self, writer: usize) -> bool {
