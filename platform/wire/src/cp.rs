@@ -539,10 +539,13 @@ impl Session {
                 Some(step) => self.send_delta(&step, out),
                 None => self.send_full(source, out),
             },
-            Mode::Same if !self.wanted.is_empty() => match self.step(source).filter(|_| self.report.incremental) {
-                Some(step) => self.send_delta(&step, out),
-                None => self.send_full(source, out),
-            },
+            // A node that may still say that this version is durable would seem to acknowledge a step that ends there.
+            Mode::Same if !self.wanted.is_empty() && self.report.durable == self.report.applied => {
+                match self.step(source).filter(|_| self.report.incremental) {
+                    Some(step) => self.send_delta(&step, out),
+                    None => self.send_full(source, out),
+                }
+            }
             Mode::Full => self.send_full(source, out),
             Mode::Reconcile => self.reconcile(source, out),
             Mode::Same | Mode::Behind | Mode::Withheld | Mode::Refuse { .. } | Mode::Other(_) => {}
