@@ -594,7 +594,10 @@ impl World {
     fn check(&self, n: usize) {
         let live = &self.nodes[n].live;
         let expected = &self.history[&(live.epoch, live.version)];
-        assert_eq!(&live.state, expected.as_ref(), "node {n} has a mixture at {}:{}", live.epoch, live.version);
+        // What a reconcile into another epoch finds to be the same keeps the version that it had.
+        let content = |record: &Record| Record { version: 0, ..record.clone() };
+        let same = live.state.values().map(content).eq(expected.values().map(content));
+        assert!(same, "node {n} has a mixture at {}:{}", live.epoch, live.version);
     }
 
     /// Nothing fails any more: everything is carried, until nothing happens.
