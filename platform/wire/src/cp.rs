@@ -34,22 +34,20 @@
 //! no configuration; beside a full sync (a chunk of it at a time) it holds a few hundred bytes.
 
 mod action;
+mod answer;
+mod decide;
+mod greeting;
 mod hold;
 mod patching;
 mod patience;
 mod reconcile;
 
-use crate::PROTO;
-use crate::compat::{self, SyncStatus, Verdict};
-use crate::delta::{Builder, Encoded, Entity, Op};
+use crate::compat::SyncStatus;
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
-use crate::full::{Offer, Sender, Wanted};
-use crate::greeting::replaces;
-use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, REPLACED_RETRY_S, WANTED_MAX, clip};
-use crate::message::{
-    Ack, Bye, ByeReason, CODEC_ZSTD, FullGet, Hello, Message, Mode, Nack, NackCode, Pong, RefuseReason, Want, Welcome,
-};
+use crate::full::Sender;
+use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, clip};
+use crate::message::{Bye, ByeReason, Hello, Message, Mode, Pong};
 use crate::planes::PlaneNodes;
 use bytes::Bytes;
 use model::Id;
@@ -197,54 +195,6 @@ impl Session {
         out
     }
 
-    /// The node of [`Action::Joined`] may connect.
-    pub fn admit(&mut self, source: &dyn Source) -> Vec<Action> {
-        let mut out = Vec::new();
-        let (State::Joined, Some(node)) = (&self.state, self.node.clone()) else { return out };
-        if let Err(reason) = compat::core(&self.config.software, &node.software) {
-            let text = reason.to_string();
-            (self.report.status, self.report.reason) = (reason.status(), text.clone());
-            self.report.withheld = vec![reason];
-            self.refuse_with(RefuseReason::Software, 0, text, &mut out);
-            return out;
-        }
-        if replaces((node.term, node.have.epoch), (source.term(), source.epoch())) {
-            let (term, ours) = (node.term, source.term());
-            let why = format!("the node has been in term {term} of the cluster; this control plane is of term {ours}");
-            self.refuse_with(RefuseReason::Replaced, REPLACED_RETRY_S, why, &mut out);
-            return out;
-        }
-        self.state = State::Live;
-        self.epoch = source.epoch();
-        let heartbeat_s = self.config.heartbeat_s(node.heartbeat_s);
-        self.heartbeat_ms = u64::from(heartbeat_s) * 1000;
-        self.decide(source);
-        let welcome = Welcome {
-            proto: PROTO,
-            cluster: self.config.cluster,
-            epoch: self.epoch,
-            head: source.head(),
-            root: source.root(),
-            heartbeat_s,
-            incremental: self.report.incremental,
-            mode: self.report.mode,
-            message: clip(self.report.reason.clone()),
-            term: source.term(),
-        };
-        self.send(&Message::Welcome(welcome), &mut out);
-        self.pump(source, &mut out);
-        out
-    }
-
-    /// The node of [`Action::Joined`] may not connect.
-    pub fn refuse(&mut self, why: RefuseReason, retry_after_s: u32, message: &str) -> Vec<Action> {
-        let mut out = Vec::new();
-        if matches!(self.state, State::Joined) {
-            self.refuse_with(why, retry_after_s, message.to_owned(), &mut out);
-        }
-        out
-    }
-
     /// Somebody has confirmed that so many of the node's entities may go: what it holds back is sent again, and is taken
     /// unless more than that would go by now. Before [`Session::admit`] it is for what that sends.
     pub fn confirm(&mut self, gone: u64, source: &dyn Source) -> Vec<Action> {
@@ -328,12 +278,6 @@ impl Session {
         out
     }
 
-    /// How the session would go on if the node of [`Action::Joined`] were admitted now.
-    #[must_use]
-    pub fn prospect(&self, source: &dyn Source) -> Mode {
-        self.mode(source)
-    }
-
     /// Sends the node to another control plane, at `to` as the settings of nodes name it, and ends the session. Nothing
     /// happens where that would do harm: to a node without [`Hello::MOVED`], while a version is in flight, with an address
     /// of more than [`ADDRESS_BYTES_MAX`] bytes.
@@ -384,251 +328,6 @@ impl Session {
             (_, other) => return Err(ProtocolError::Unexpected { message: other.kind(), state: "before WELCOME" }),
         }
         Ok(())
-    }
-
-    fn hello(&mut self, hello: Hello, out: &mut Vec<Action>) {
-        let have = hello.have;
-        (self.report.epoch, self.report.applied, self.report.durable) = (have.epoch, have.applied, have.durable);
-        self.root = have.root;
-        self.report.incremental = self.config.incremental && hello.incremental;
-        self.patching.taken = hello.has(Hello::PATCHES);
-        let spoken = (hello.proto_min..=hello.proto_max).contains(&PROTO);
-        let node = Arc::new(hello);
-        self.node = Some(Arc::clone(&node));
-        self.state = State::Joined;
-        if spoken {
-            out.push(Action::Joined(node));
-        } else {
-            let message = format!("control plane speaks protocol version {PROTO}");
-            self.refuse_with(RefuseReason::Proto, 0, message, out);
-        }
-    }
-
-    fn ack(&mut self, ack: Ack) -> Result<(), ProtocolError> {
-        let applied = ack.applied;
-        let done = match &self.work {
-            Work::Delta { to, root, .. } => (*to == applied).then_some(*root),
-            Work::Full(sender) if sender.ended() => {
-                let begin = sender.begin();
-                (begin.version == applied).then_some(begin.root)
-            }
-            Work::Idle | Work::Full(_) | Work::Reconcile(_) => None,
-        };
-        if let Some(root) = done {
-            self.work = Work::Idle;
-            self.root = root;
-            (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
-            self.patching.applied();
-            self.patience.applied();
-            self.whole = false;
-            (self.report.epoch, self.report.applied) = (self.epoch, applied);
-            (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
-        } else if applied != self.report.applied {
-            return Err(ProtocolError::AckUnsent { applied });
-        }
-        self.report.durable = ack.durable;
-        Ok(())
-    }
-
-    fn nack(&mut self, nack: Nack) -> Result<(), ProtocolError> {
-        let (version, full, patched, confirmed) = match &self.work {
-            Work::Idle | Work::Reconcile(_) => return Err(ProtocolError::NackUnsent { version: nack.version }),
-            Work::Delta { to, patched, confirmed, .. } => (*to, false, *patched, *confirmed),
-            Work::Full(sender) => (sender.begin().version, true, false, sender.begin().confirmed),
-        };
-        if nack.version != version {
-            return Err(ProtocolError::NackUnsent { version: nack.version });
-        }
-        self.work = Work::Idle;
-        self.report.in_flight = None;
-        if nack.code == NackCode::Base && patched {
-            self.patching.missed(!self.wanted.is_empty());
-            return Ok(());
-        }
-        let hold = Hold::of(&nack, self.epoch);
-        self.report.held = hold.as_ref().map(|hold| hold.held);
-        let is_held = hold.is_some();
-        // What was confirmed while it was on its way is sent again at once.
-        let meanwhile = |gone: u64| confirmed < gone && gone <= self.confirmed;
-        self.hold = hold.filter(|hold| !meanwhile(hold.held.shrink.gone));
-        // A node that ends up with another root has another content than it says: a full sync heals that, once.
-        if nack.code == NackCode::Root && !full {
-            (self.diverged, self.whole) = (true, true);
-        } else if !is_held {
-            self.refused = Some(version);
-            // The node itself lets full syncs wait.
-            if !full {
-                self.patience.refused(self.now);
-            }
-        }
-        self.report.nack = Some(Arc::new(nack));
-        Ok(())
-    }
-
-    fn want(&mut self, want: Want) {
-        if self.wanted.len() + want.entities.len() > WANTED_MAX {
-            self.diverged = true;
-            self.wanted.clear();
-        } else {
-            self.wanted.extend(want.entities);
-        }
-    }
-
-    fn full_get(&mut self, get: FullGet) -> Result<(), ProtocolError> {
-        match &mut self.work {
-            Work::Full(sender) if sender.begin().transfer == get.transfer => sender.grant(get),
-            // Of a full sync that has ended or was refused meanwhile.
-            _ => Ok(()),
-        }
-    }
-
-    /// What is to be done now, into mode, status and reason of the report.
-    fn decide(&mut self, source: &dyn Source) {
-        let judge = |node: &Arc<Hello>| compat::judge(&self.config.software, source.in_use(), node);
-        let Verdict { withheld, ignored } = self.node.as_ref().map(judge).unwrap_or_default();
-        let (mode, status, reason) = match withheld.first() {
-            Some(reason) => (Mode::Withheld, reason.status(), reason.to_string()),
-            None => (self.mode(source), SyncStatus::Normal, String::new()),
-        };
-        self.dirty |= mode != self.report.mode || withheld != self.report.withheld || ignored != self.report.ignored;
-        (self.report.withheld, self.report.ignored) = (withheld, ignored);
-        (self.report.mode, self.report.status, self.report.reason) = (mode, status, reason);
-    }
-
-    fn mode(&self, source: &dyn Source) -> Mode {
-        let Report { epoch, applied, incremental, .. } = self.report;
-        let everything = if self.may_reconcile() { Mode::Reconcile } else { Mode::Full };
-        if epoch != source.epoch() || self.diverged {
-            return everything;
-        }
-        match applied.cmp(&source.head()) {
-            std::cmp::Ordering::Greater => Mode::Behind,
-            std::cmp::Ordering::Equal if self.root == source.root() => Mode::Same,
-            std::cmp::Ordering::Less if incremental && applied >= source.floor() => Mode::Tail,
-            std::cmp::Ordering::Equal | std::cmp::Ordering::Less => everything,
-        }
-    }
-
-    /// Sends what there is to be sent, if nothing is unacknowledged, and the report if it changed.
-    fn pump(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
-        if matches!(self.state, State::Live) {
-            if source.epoch() != self.epoch {
-                self.close(ByeReason::Epoch, "", Closed::Epoch, out);
-                return;
-            }
-            if matches!(self.work, Work::Idle) {
-                self.go_on(source, out);
-            }
-        }
-        // Before `admit` there is nothing to say; refusing and closing report for themselves.
-        if matches!(self.state, State::Live) && std::mem::take(&mut self.dirty) {
-            out.push(Action::Report(self.report.clone()));
-        }
-    }
-
-    fn go_on(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
-        self.decide(source);
-        if self.refused == Some(source.head()) || self.patience.until(self.now).is_some() {
-            return;
-        }
-        if self.hold.as_mut().is_some_and(|hold| hold.lasts(source)) {
-            return;
-        }
-        match self.report.mode {
-            Mode::Tail => match self.step(source) {
-                Some(step) => self.send_delta(&step, out),
-                None => self.send_full(source, out),
-            },
-            // A node that may still say that this version is durable would seem to acknowledge a step that ends there.
-            Mode::Same if !self.wanted.is_empty() && self.report.durable == self.report.applied => {
-                match self.step(source).filter(|_| self.report.incremental) {
-                    Some(step) => self.send_delta(&step, out),
-                    None => self.send_full(source, out),
-                }
-            }
-            Mode::Full => self.send_full(source, out),
-            Mode::Reconcile => self.reconcile(source, out),
-            Mode::Same | Mode::Behind | Mode::Withheld | Mode::Refuse { .. } | Mode::Other(_) => {}
-        }
-    }
-
-    /// The step to head, with what the node wanted in it.
-    fn step(&mut self, source: &dyn Source) -> Option<Arc<Encoded>> {
-        let (from, head) = (self.report.applied, source.head());
-        let step = if from == head {
-            Arc::new(Builder::new(head, head, source.root()).finish()?)
-        } else {
-            source.delta(from, self.patching.is_on())?
-        };
-        if self.wanted.is_empty() {
-            return Some(step);
-        }
-        let extra = self.wanted.drain(..).map(|(kind, id)| match source.record(kind, id) {
-            Some(record) => Op::Put(Entity::from(&record)),
-            None => Op::Delete { kind, id },
-        });
-        step.with(extra).map(Arc::new)
-    }
-
-    fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {
-        self.work = Work::Delta { to: step.to(), root: step.root(), confirmed: 0, patched: step.patches() > 0 };
-        self.in_flight(step.to());
-        self.send_bytes(step.frames(), out);
-    }
-
-    fn send_full(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
-        let blobs = self.node.as_ref().is_some_and(|node| node.takes(CODEC_ZSTD));
-        let offer = if blobs { source.blob(self.wanted_blob(source)) } else { Offer::Entities };
-        let mut sender = match offer {
-            Offer::Blob(blob) => Sender::blob(blob),
-            Offer::Entities => Sender::entities(self.epoch, source.full()),
-            Offer::Later => return,
-        };
-        let begin = sender.confirm(self.confirmed);
-        self.wanted.clear();
-        self.work = Work::Full(Box::new(sender));
-        self.report.mode = Mode::Full;
-        self.in_flight(begin.version);
-        self.send(&Message::FullBegin(begin), out);
-    }
-
-    /// A node never goes back, gains nothing from the version that it has unless its content is wrong, and does not get
-    /// again what it refused, or holds back without a confirmation.
-    fn wanted_blob(&self, source: &dyn Source) -> Wanted {
-        let applied = if self.report.epoch == self.epoch { self.report.applied } else { 0 };
-        let same_is_of_use = self.report.epoch != self.epoch || self.diverged || applied >= source.head();
-        let useful = if same_is_of_use { applied } else { applied + 1 };
-        let held_back = self.hold.as_ref().map(|hold| hold.held.version);
-        let acceptable = self.refused.max(held_back).map_or(0, |refused| refused + 1);
-        let held = self.node.as_ref().and_then(|node| node.partial).map(|partial| partial.transfer);
-        Wanted { oldest: useful.max(acceptable), held }
-    }
-
-    fn in_flight(&mut self, version: u64) {
-        self.report.in_flight = Some(version);
-        self.dirty = true;
-    }
-
-    fn refuse_with(&mut self, why: RefuseReason, retry_after_s: u32, message: String, out: &mut Vec<Action>) {
-        let message = clip(message);
-        let mode = Mode::Refuse { why, retry_after_s };
-        let welcome = Welcome {
-            proto: PROTO,
-            cluster: self.config.cluster,
-            epoch: 0,
-            head: 0,
-            root: 0,
-            heartbeat_s: 0,
-            incremental: false,
-            mode,
-            message: message.clone(),
-            term: 0,
-        };
-        self.report.mode = mode;
-        self.send(&Message::Welcome(welcome), out);
-        self.state = State::Closed;
-        out.push(Action::Report(self.report.clone()));
-        out.push(Action::Close(Closed::Refused { why, message }));
     }
 
     fn send(&mut self, message: &Message, out: &mut Vec<Action>) {
