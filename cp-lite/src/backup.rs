@@ -1,8 +1,13 @@
 //! The file of a backup: all entities of one version, for a database to be made of them.
 //!
-//! It is `EGbackup`, then u32 format (1), u64 epoch, u64 version, u64 digest (the wrapping sum of all tags), u32 count, then
-//! per entity u8 kind, 16 bytes id, u64 tag, u32 length, the body (numbers little-endian). It is not encrypted, whatever the
-//! store is. [`Pieces`] writes it from a view, a little at a time; [`read`] takes nothing that is not whole.
+//! It is `EGbackup`, then u32 format (2), u64 epoch, u64 version, u64 digest (the wrapping sum of all tags), u32 count, u32
+//! term, u64 check (XXH3-64, seed 0, of everything before it), then per entity u8 kind, 16 bytes id, u64 tag, u32 length,
+//! the body (numbers little-endian). Format 1, of the first release, had neither term nor check; its term counts as 0. It
+//! is not encrypted, whatever the store is. [`Pieces`] writes it from a view, a little at a time; [`read`] takes nothing
+//! that is not whole.
+//!
+//! Epoch and term are there for whoever restores it: the new database takes the place of that one, and of none that was
+//! promoted since. See [`wire::succession`].
 
 use crate::changelog::View;
 use bytes::Bytes;
@@ -10,9 +15,12 @@ use model::kind::ALL;
 use model::record::BODY_BYTES_MAX;
 use model::{Id, Kind, Record};
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &[u8; 8] = b"EGbackup";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// That of the first release, without what was appended to the header.
+const FORMAT_WITHOUT_TERM: u32 = 1;
 /// How large a piece grows before the next one begins.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -34,6 +42,9 @@ pub enum BackupError {
     /// An entity is not what it was.
     #[error("it is damaged: {0} {1} is not what it was")]
     Damaged(&'static str, Id),
+    /// What it says of itself is not what was written.
+    #[error("it is damaged: its header is not what it was")]
+    Header,
     /// Entities are missing or foreign.
     #[error("it is damaged: the digest of its entities is not what it says")]
     Digest,
@@ -62,6 +73,9 @@ impl Pieces {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&u32::try_from(self.view.catalog.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(&self.view.term.to_le_bytes());
+        let check = xxh3_64(&bytes);
+        bytes.extend_from_slice(&check.to_le_bytes());
         bytes
     }
 }
@@ -96,6 +110,8 @@ impl Iterator for Pieces {
 pub struct Origin {
     /// The epoch of the database.
     pub epoch: u64,
+    /// The term of that epoch; 0 in what the first release wrote.
+    pub term: u32,
     /// Its version.
     pub version: u64,
 }
@@ -107,11 +123,12 @@ pub struct Origin {
 pub fn read(bytes: &[u8]) -> Result<(Vec<Record>, Origin), BackupError> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or(BackupError::NotABackup)?;
     let format = u32::from_le_bytes(take(&mut rest)?);
-    if format != FORMAT {
+    if format != FORMAT && format != FORMAT_WITHOUT_TERM {
         return Err(BackupError::Format(format));
     }
     let [epoch, version, digest] = [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?].map(u64::from_le_bytes);
     let count = u32::from_le_bytes(take(&mut rest)?);
+    let term = if format == FORMAT { checked_term(bytes, &mut rest)? } else { 0 };
     let (mut records, mut sum) = (Vec::new(), 0_u64);
     for _ in 0..count {
         let record = entity(&mut rest)?;
@@ -121,8 +138,16 @@ pub fn read(bytes: &[u8]) -> Result<(Vec<Record>, Origin), BackupError> {
     match (rest.is_empty(), sum == digest) {
         (false, _) => Err(BackupError::Length),
         (true, false) => Err(BackupError::Digest),
-        (true, true) => Ok((records, Origin { epoch, version })),
+        (true, true) => Ok((records, Origin { epoch, term, version })),
     }
+}
+
+/// The term, once the header up to it is known to be what was written.
+fn checked_term(bytes: &[u8], rest: &mut &[u8]) -> Result<u32, BackupError> {
+    let term = u32::from_le_bytes(take(rest)?);
+    let header = bytes.get(..bytes.len() - rest.len()).unwrap_or_default();
+    let check = u64::from_le_bytes(take(rest)?);
+    if xxh3_64(header) == check { Ok(term) } else { Err(BackupError::Header) }
 }
 
 fn entity(rest: &mut &[u8]) -> Result<Record, BackupError> {
@@ -173,7 +198,7 @@ mod tests {
         let pieces: Vec<Bytes> = Pieces::of(view.clone()).collect();
         assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.len() < PIECE_BYTES + 2_000));
         let (records, origin) = read(&pieces.concat()).unwrap();
-        assert_eq!(origin, Origin { epoch: view.epoch, version: view.version });
+        assert_eq!(origin, Origin { epoch: view.epoch, term: view.term, version: view.version });
         let kept: Vec<_> = view.records().map(|record| Record { version: 0, ..record }).collect();
         assert_eq!(records, kept);
     }
@@ -187,17 +212,29 @@ mod tests {
         let commit = changelog.commit(Transaction { changes: vec![Change::Put(record)], preconditions: Vec::new() });
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit).unwrap();
         let bytes = Pieces::of(changelog.view()).collect::<Vec<_>>().concat();
-        let (whole, _) = read(&bytes).unwrap();
+        assert!(read(&bytes).is_ok());
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            // Epoch and version are there to be told.
-            let told = (MAGIC.len() + 4..MAGIC.len() + 20).contains(&(bit / 8));
-            assert_eq!(read(&bad).ok().map(|(records, _)| records), told.then(|| whole.clone()), "bit {bit}");
+            assert!(read(&bad).is_err(), "bit {bit}");
         }
         for len in 0..bytes.len() {
             assert!(read(&bytes[..len]).is_err(), "cut at {len}");
         }
         assert_eq!(read(b"{}"), Err(BackupError::NotABackup));
+        let mut later = bytes;
+        later[MAGIC.len()] = 3;
+        assert_eq!(read(&later), Err(BackupError::Format(3)));
+    }
+
+    #[test]
+    fn a_backup_of_the_first_release_is_of_term_0() {
+        let view = view();
+        let mut bytes = Pieces::of(view.clone()).collect::<Vec<_>>().concat();
+        let end = MAGIC.len() + 4 + 3 * 8 + 4;
+        bytes.drain(end..end + 12);
+        bytes[MAGIC.len()] = 1;
+        let (records, origin) = read(&bytes).unwrap();
+        assert_eq!((records.len(), origin.term, origin.epoch), (300, 0, view.epoch));
     }
 }

@@ -127,7 +127,8 @@ pub static PROGRAM: Program = Program {
             "FILE",
             (1, 1),
             &[],
-            "Make a new database of a backup, where there is none. Data planes take it as a new epoch.",
+            "Make a new database of a backup, where there is none. It takes the place of the one that was backed up, but of none \
+             that was promoted since.",
         ),
         command(
             "promote",

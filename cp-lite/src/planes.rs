@@ -4,7 +4,6 @@
 use crate::fleet::{HeldBack, Unconfirmed};
 use model::Id;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::PlaneNodes;
@@ -28,8 +27,8 @@ pub struct Planes {
     attached: watch::Sender<bool>,
     followers: Mutex<BTreeMap<Id, Row>>,
     confirmations: watch::Sender<u64>,
-    /// The latest term that a node told of.
-    seen: AtomicU32,
+    /// The latest term that a node told of, and the greatest epoch of it.
+    seen: Mutex<(u32, u64)>,
     /// How nodes call this control plane; empty if that is not known.
     address: String,
     /// How many nodes each control plane serves: as the writer said, as is to be told upwards, and downwards.
@@ -132,7 +131,7 @@ impl Planes {
             attached: watch::Sender::new(false),
             followers: Mutex::default(),
             confirmations: watch::Sender::new(0),
-            seen: AtomicU32::new(0),
+            seen: Mutex::default(),
             address,
             above: Mutex::default(),
             upward: watch::Sender::new(Vec::new()),
@@ -176,17 +175,19 @@ impl Planes {
         self.attached.subscribe()
     }
 
-    /// A node told which term it was in; `own` is that of this control plane.
-    pub fn heard_of(&self, term: u32, own: u32) {
+    /// A node told which term and epoch it was in; `own` is the term of this control plane.
+    pub fn heard_of(&self, (term, epoch): (u32, u64), own: u32) {
         if term <= own.saturating_add(LEAP_MAX) {
-            self.seen.fetch_max(term, Ordering::Relaxed);
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen = (*seen).max((term, epoch));
         }
     }
 
-    /// The latest term that any node told of: a later one than this control plane's says that its writer was replaced.
+    /// The latest term that any node told of, and the greatest epoch of it: where they replace this control plane's own,
+    /// another writer has taken its place.
     #[must_use]
-    pub fn latest_term(&self) -> u32 {
-        self.seen.load(Ordering::Relaxed)
+    pub fn latest(&self) -> (u32, u64) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A follower has said who it is. `own` is this control plane's id, `follows` whether it follows itself.

@@ -120,7 +120,7 @@ fn the_fleet_serves_on_without_its_writer_and_a_promoted_follower_takes_its_plac
     let output = promote(&mut cluster.follower, &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let promoted = own(&mut cluster.follower);
-    assert_eq!((&promoted["role"], &promoted["term"]), (&json!("writer"), &json!(1)));
+    assert_eq!((&promoted["role"], &promoted["term"]), (&json!("writer"), &json!(2)));
     assert_ne!(promoted["epoch"], epoch);
     let version = route(&mut cluster.follower, "after");
     for dp in [&mut both, &mut below, &mut late] {

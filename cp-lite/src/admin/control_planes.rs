@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 use wire::limits::ADDRESS_BYTES_MAX;
+use wire::succession::replaces;
 
 /// How long a session may take to say whether its node went.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ pub(super) fn own(app: &App) -> Value {
         "data_planes": app.fleet.count().1,
         "lag": lag.unwrap_or_default(),
         // Nodes have been with a writer that took the place of this one's: they come here no more.
-        "replaced": app.planes.latest_term() > view.term,
+        "replaced": replaces(app.planes.latest(), (view.term, view.epoch)),
         "writer": writer,
     })
 }
@@ -67,11 +68,11 @@ pub(super) fn own(app: &App) -> Value {
 /// `POST /clustering/promote`
 pub(super) async fn promote(app: &App, request: &Request<'_>) -> Result<Reply, Problem> {
     let force = forced(&request.content)?;
-    let latest = app.planes.latest_term();
+    let latest = app.planes.latest();
     if !force {
         reason(app, &app.changelog.view(), latest).map_err(Problem::Outdated)?;
     }
-    let promoted = app.changelog.promote(latest.saturating_add(1)).await;
+    let promoted = app.changelog.promote(latest.0.saturating_add(1)).await;
     let view = promoted.map_err(|error| Problem::of_commit(error, &[]))?;
     tracing::warn!(epoch = format!("{:016x}", view.epoch), term = view.term, "promoted: this is the writer now");
     Ok(Reply::ok(json!({
@@ -110,10 +111,10 @@ fn forced(content: &Content) -> Result<bool, Problem> {
 }
 
 /// Why there may be a promotion; if there is no reason, why not.
-fn reason(app: &App, view: &View, latest: u32) -> Result<(), String> {
+fn reason(app: &App, view: &View, latest: (u32, u64)) -> Result<(), String> {
     let (upstream, attached) = app.planes.upstream();
     match view.role {
-        Role::Writer if latest > view.term => Ok(()),
+        Role::Writer if replaces(latest, (view.term, view.epoch)) => Ok(()),
         Role::Writer => Err("this control plane is the writer already".to_owned()),
         Role::Follower if attached => Err(format!(
             "the writer at {} is connected: stop it first, or two of them take changes",

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use store::{Key, Store};
 use tokio::sync::{mpsc, oneshot, watch};
+use wire::succession;
 
 /// How many transactions may wait for the committer before further writers have to wait for a place.
 const MAILBOX_MAX: usize = 1024;
@@ -131,6 +132,8 @@ enum Job {
     Follow(Step, oneshot::Sender<Result<(), FollowError>>),
     /// A new epoch as the writer, of at least this term, over these writers.
     Promote(u32, String, oneshot::Sender<Result<Arc<View>, CommitError>>),
+    /// This term and epoch, as the writer.
+    Begin(u32, u64, oneshot::Sender<Result<Arc<View>, CommitError>>),
 }
 
 impl Job {
@@ -140,7 +143,7 @@ impl Job {
             Self::Transaction(transaction, _) => transaction.body_bytes(),
             Self::Note(_, row, _) => row.as_ref().map_or(0, Vec::len),
             // Each is a batch of its own.
-            Self::Follow(..) | Self::Promote(..) => BATCH_BYTES_MAX,
+            Self::Follow(..) | Self::Promote(..) | Self::Begin(..) => BATCH_BYTES_MAX,
         }
     }
 }
@@ -192,6 +195,17 @@ impl Local {
         let mut committer = Committer { store, nodes, over, published: published.clone(), tombstones_max };
         let thread = std::thread::Builder::new().name("changelog".into()).spawn(move || committer.run(jobs))?;
         Ok(Self { mailbox: Some(mailbox), published, thread: Some(thread), writers })
+    }
+
+    /// Makes this the writer of the epoch that takes the place of another database's, of which term and epoch are told
+    /// here, and of no promotion that came after it: for what is restored from a backup of that one. Returns the view that
+    /// was made durable.
+    ///
+    /// # Errors
+    /// The store could not write it; nothing has changed.
+    pub async fn succeed(&self, origin: (u32, u64)) -> Result<Arc<View>, CommitError> {
+        let (term, epoch) = succession::restored(origin, new_epoch());
+        self.ask(move |reply| Job::Begin(term, epoch, reply)).await
     }
 
     async fn ask<T, E: Broken>(&self, job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job) -> Result<T, E> {
@@ -333,6 +347,10 @@ impl Committer {
                 }
                 Job::Promote(term, over, reply) => {
                     draft.promote(new_epoch(), term, over);
+                    Verdict { reply: Reply::Promote(reply), tentative: true }
+                }
+                Job::Begin(term, epoch, reply) => {
+                    draft.begin(epoch, term, String::new());
                     Verdict { reply: Reply::Promote(reply), tentative: true }
                 }
             });

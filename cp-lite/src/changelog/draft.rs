@@ -8,6 +8,7 @@ use super::{CommitError, Committed, Precondition, Transaction, View};
 use model::{Change, Record};
 use std::collections::BTreeMap;
 use store::Key;
+use wire::succession;
 
 /// The most changes of one transaction.
 pub const TRANSACTION_CHANGES_MAX: usize = 100_000;
@@ -128,16 +129,21 @@ impl Draft {
         (self.anew, self.renumbered) = (true, true);
     }
 
-    /// Begins an epoch as the writer, over these writers, with the content as it is. No node is in it at a version below
-    /// this one, so that no deletion needs to be remembered.
-    pub(super) fn promote(&mut self, epoch: u64, term: u32, over: String) {
+    /// Begins an epoch as the writer, over these writers, with the content as it is, of the next term of a promotion that
+    /// is at least `least`.
+    pub(super) fn promote(&mut self, epoch: u64, least: u32, over: String) {
+        self.begin(epoch, succession::promoted(self.view.term, least), over);
+    }
+
+    /// Begins this epoch of this term. No node is in it at a version below this one, so that no deletion needs to be
+    /// remembered.
+    pub(super) fn begin(&mut self, epoch: u64, term: u32, over: String) {
         let buried: Vec<_> = self.view.buried.iter().collect();
         for (_, kind, id) in buried {
             self.write(record::drop_deletion(kind, id));
         }
         self.view.raise_floor();
-        self.view.term = term.max(self.view.term.saturating_add(1));
-        (self.view.epoch, self.view.role) = (epoch, Role::Writer);
+        (self.view.term, self.view.epoch, self.view.role) = (term, epoch, Role::Writer);
         (self.over, self.renumbered) = (over, true);
     }
 

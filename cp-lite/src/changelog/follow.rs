@@ -260,7 +260,7 @@ mod tests {
         let there = commit(&new, [consumer(1, "a"), consumer(2, "bb"), consumer(4, "d")]);
         take(&follower, reconciled(&follower.view(), &there)).unwrap();
         let here = follower.view();
-        assert_eq!((here.epoch, here.term, here.version, here.floor), (there.epoch, 1, 1, 1));
+        assert_eq!((here.epoch, here.term, here.version, here.floor), (there.epoch, 2, 1, 1));
         assert_eq!((versions(&here), here.catalog.digest()), (vec![1, 1, 1], there.catalog.digest()));
         assert_eq!(here.since(1).unwrap().count(), 0, "nothing of the old epoch is told as a change in the new one");
     }
@@ -287,14 +287,14 @@ mod tests {
         take(&follower, tail(&before, 2)).unwrap();
         let promoted = block_on(follower.promote(0)).unwrap();
         assert_ne!(promoted.epoch, before.epoch);
-        assert_eq!((promoted.term, promoted.version, promoted.floor, promoted.tombstones()), (1, 3, 3, 0));
+        assert_eq!((promoted.term, promoted.version, promoted.floor, promoted.tombstones()), (2, 3, 3, 0));
         assert!(promoted.records().eq(before.records()));
         assert_eq!(commit(&follower, [consumer(4, "d")]).version, 4);
         drop(follower);
         let (view, standing, _) = memory.load_all();
-        assert_eq!((view.epoch, view.term, view.floor), (promoted.epoch, 1, 3));
+        assert_eq!((view.epoch, view.term, view.floor), (promoted.epoch, 2, 3));
         assert_eq!(standing, super::super::role::Standing { role: Role::Writer, over: "writer:8005".to_owned() });
-        assert_eq!(block_on(memory.open(9).promote(7)).unwrap().term, 7);
+        assert_eq!(block_on(memory.open(9).promote(7)).unwrap().term, 8);
     }
 
     proptest! {

@@ -65,7 +65,7 @@ pub trait Changelog: Send + Sync {
     fn follow(&self, step: Step) -> Pending<'_, Result<(), FollowError>>;
 
     /// Makes this control plane the writer of a new epoch with the content that it has. The new term is at least `term`,
-    /// and higher than the one before. Returns the view that was made durable.
+    /// and higher than the one before: see [`wire::succession::promoted`]. Returns the view that was made durable.
     fn promote(&self, term: u32) -> Pending<'_, Result<Arc<View>, CommitError>>;
 
     /// Why the last commit could not be made durable; `None` when it could.

@@ -13,7 +13,7 @@ pub struct View {
     /// The incarnation of the database, random at creation: versions of different epochs mean nothing to each other.
     /// 0 on a follower that has not heard from a writer yet; there is nothing to be read then.
     pub epoch: u64,
-    /// How often the cluster's writer was replaced before this epoch. Of two epochs the one with the higher term counts.
+    /// Orders the epochs of a cluster: of two the one with the higher term counts. See [`wire::succession`].
     pub term: u32,
     /// Whether this control plane takes changes.
     pub role: Role,

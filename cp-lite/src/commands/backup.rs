@@ -1,7 +1,7 @@
 //! `cp-lite backup FILE` and `cp-lite restore FILE`: the whole configuration of a control plane in one file, and a new
 //! database made of such a file. A control plane that runs is asked for it through its Admin API and goes on taking
 //! changes meanwhile: the file holds one version, as it was. A restored database begins a new epoch, so that data planes
-//! never mistake its versions for those that they know.
+//! never mistake its versions for those that they know, of a term that takes the place of the one it was taken from.
 
 use super::config::admin_client::AdminClient;
 use super::config::block_on;
@@ -56,7 +56,7 @@ fn write(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), ExitError>
     fill(replacement.file())?;
     let mut bytes = Vec::new();
     replacement.file().rewind().and_then(|()| replacement.file().read_to_end(&mut bytes)).map_err(io)?;
-    let (records, Origin { epoch, version }) = read(&bytes).map_err(|error| failed(file.display(), error))?;
+    let (records, Origin { epoch, version, .. }) = read(&bytes).map_err(|error| failed(file.display(), error))?;
     replacement.finish().map_err(io)?;
     Ok(format!(
         "{}: {} entities, version {version} of epoch {epoch:016x}, {} bytes. It holds keys and secrets in the clear.\n",
@@ -66,22 +66,37 @@ fn write(file: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), ExitError>
     ))
 }
 
-/// Makes a new database of a backup, where there is none yet.
+/// Makes a new database of a backup, where there is none yet. It takes the place of the one that the backup was made of.
 ///
 /// # Errors
-/// When the file is no backup, or there is a database that holds something.
+/// When the file is no backup, there is a database that holds something, or the settings name a writer: the restored
+/// database would not be the writer, and whoever is would refuse it.
 pub fn restore(config: &Config, file: &Path) -> Result<String, ExitError> {
+    if let Some(writer) = config.writers.first() {
+        let why =
+            format!("names {writer} as the writer, and what is restored is the writer itself; take that line away");
+        return Err(failed("cluster_control_plane", why));
+    }
     let bytes = os::file::read_bounded(file, FILE_BYTES_MAX);
     let bytes = bytes.map_err(|error| ExitError::from_io(file.display(), &error))?;
-    let (records, _) = read(&bytes).map_err(|error| failed(file.display(), error))?;
+    let (records, origin) = read(&bytes).map_err(|error| failed(file.display(), error))?;
     let local = open(config)?;
     if local.view().version > 0 {
         let why = "holds a configuration already; move that directory away first";
         return Err(failed(config.store_dir().display(), why));
     }
     let count = records.len();
-    restored(&local, records).map_err(|error| failed(file.display(), error))?;
-    Ok(format!("{}: {count} entities restored, as epoch {:016x}.\n", file.display(), local.view().epoch))
+    restored(&local, records, origin).map_err(|error| failed(file.display(), error))?;
+    let view = local.view();
+    Ok(format!(
+        "{}: {count} entities restored, as epoch {:016x} of term {}, in the place of epoch {:016x} of term {}.\n\
+         Data planes that have been with a later one refuse it; \"cp-lite promote\" makes it the latest.\n",
+        file.display(),
+        view.epoch,
+        view.term,
+        origin.epoch,
+        origin.term,
+    ))
 }
 
 fn open(config: &Config) -> Result<Local, ExitError> {
@@ -98,22 +113,27 @@ fn failed(subject: impl Display, error: impl Display) -> ExitError {
     ExitError::new(Exit::Failed, format!("{subject}: {error}"))
 }
 
-/// Puts the entities into an empty database, in one transaction, which checks them as any other.
-fn restored(local: &Local, records: Vec<Record>) -> Result<(), Box<dyn std::error::Error>> {
+/// Puts the entities into an empty database, in one transaction, which checks them as any other. Term and epoch come
+/// first: cut off in between, there is an empty database, into which it can be restored again.
+fn restored(local: &Local, records: Vec<Record>, origin: Origin) -> Result<(), Box<dyn std::error::Error>> {
     let changes = records.into_iter().map(Change::Put).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let committed: Result<_, CommitError> =
-        runtime.block_on(local.commit(Transaction { changes, preconditions: Vec::new() }));
-    committed?;
+    runtime.block_on(async {
+        local.succeed((origin.term, origin.epoch)).await?;
+        let committed: Result<_, CommitError> = local.commit(Transaction { changes, preconditions: Vec::new() }).await;
+        committed
+    })?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::changelog::View;
     use model::body::ForeignKey;
     use model::kinds::{consumers::Consumer, keyauth_credentials::KeyauthCredential, services::Service};
     use model::{Id, Kind};
+    use wire::succession::{promoted, replaces};
 
     fn open(dir: &Path) -> Local {
         Local::open(dir, store::Options::default()).unwrap().0
@@ -136,7 +156,7 @@ mod tests {
         ];
         records.extend((10..40).map(|n| record(Kind::Service, n, named(n).encode().unwrap())));
         let local = open(dir);
-        restored(&local, records).unwrap();
+        restored(&local, records, Origin { epoch: 7, term: 0, version: 1 }).unwrap();
         local
     }
 
@@ -146,11 +166,14 @@ mod tests {
         let before = filled(&dir.path().join("one")).view();
         let local = open(&dir.path().join("two"));
         let written = Pieces::of(before.clone()).collect::<Vec<_>>().concat();
-        restored(&local, read(&written).unwrap().0).unwrap();
+        let (records, origin) = read(&written).unwrap();
+        restored(&local, records, origin).unwrap();
         drop(local);
         let after = open(&dir.path().join("two")).view();
         assert_eq!((after.catalog.len(), after.catalog.digest()), (32, before.catalog.digest()));
-        assert_ne!(after.epoch, before.epoch);
+        let numbers = |view: &View| (view.term, view.epoch);
+        assert!(replaces(numbers(&after), numbers(&before)) && replaces(numbers(&before), (0, 7)));
+        assert!(replaces((promoted(before.term, 0), 1), numbers(&after)), "a promotion since the backup counts");
         assert_eq!(after.catalog.find(Kind::KeyauthCredential, "key", "k"), Some(Id(2)));
     }
 }

@@ -213,7 +213,7 @@ impl Task<'_> {
             tracing::warn!(peer = %self.from, node = %hello.node, reason = %why, "node refused");
             return self.session.refuse(RefuseReason::Forbidden, REFUSED_RETRY_S, &why);
         }
-        self.cluster.planes.heard_of(hello.term, source.view().term);
+        self.cluster.planes.heard_of((hello.term, hello.have.epoch), source.view().term);
         if source.view().epoch == 0 {
             let why = "this control plane follows another one and has not heard from it yet";
             return self.session.refuse(RefuseReason::Busy, soon(), why);

@@ -9,7 +9,7 @@ use store::{CommitError, Store};
 use wire::bundle::Header;
 use wire::delta::UnknownKind;
 use wire::full::{BlobError, Unpack};
-use wire::message::replaces;
+use wire::succession::replaces;
 
 /// What is to become of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

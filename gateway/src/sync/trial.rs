@@ -2,7 +2,7 @@
 //! and takes it over only if the greeting says that nothing is lost by it.
 //!
 //! A control plane that lags, that refuses, or that is of another epoch than the present one is left as it was found: a
-//! node never goes back. The one exception is an epoch of a later term: it has replaced the present one.
+//! node never goes back. The one exception is an epoch that has replaced the present one.
 
 use super::dial::Stream;
 use super::link::{LinkError, READ_BYTES, WRITE_MAX, lost};
@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use wire::dp::{Action, Session};
 use wire::message::{Have, Mode};
+use wire::succession::replaces;
 use wire::{ByeReason, Welcome};
 
 /// The longest that a greeting may take. The first connection is not read meanwhile.
@@ -73,7 +74,7 @@ pub async fn greet(
 fn is_better(welcome: &Welcome, (epoch, term): (u64, u32)) -> bool {
     match welcome.mode {
         Mode::Same | Mode::Tail => welcome.epoch == epoch,
-        Mode::Full | Mode::Reconcile => welcome.epoch != epoch && welcome.term > term,
+        Mode::Full | Mode::Reconcile => replaces((welcome.term, welcome.epoch), (term, epoch)),
         _ => false,
     }
 }
@@ -137,8 +138,10 @@ mod tests {
         for mode in [Mode::Behind, Mode::Withheld, Mode::Full, Mode::Reconcile, Mode::Other(7)] {
             assert!(!is_better(&welcome(7, 2, mode), (7, 2)), "{}", mode.name());
         }
-        assert!(!is_better(&welcome(8, 2, Mode::Full), (7, 2)), "no other epoch is entered by looking around");
+        assert!(!is_better(&welcome(6, 2, Mode::Full), (7, 2)), "no other epoch is entered by looking around");
+        assert!(!is_better(&welcome(8, 0, Mode::Full), (7, 0)), "nor where nothing says which one counts");
         assert!(is_better(&welcome(8, 3, Mode::Reconcile), (7, 2)));
+        assert!(is_better(&welcome(9, 3, Mode::Full), (7, 3)), "as all choose between two of one term");
         assert!(is_better(&welcome(8, 3, Mode::Full), (7, 2)), "unless it has replaced the present one");
     }
 }

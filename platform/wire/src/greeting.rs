@@ -90,7 +90,7 @@ pub struct Hello {
     /// bits that this build does not know are ignored.
     #[serde(skip)]
     pub features: u64,
-    /// The term of the last epoch that it was in: see [`replaces`]. Missing from early peers, which means 0.
+    /// The term of the last epoch that it was in: see [`crate::succession`]. Missing from early peers, which means 0.
     #[serde(skip)]
     pub term: u32,
 }
@@ -172,14 +172,6 @@ impl Hello {
         }
         Ok(())
     }
-}
-
-/// Whether a database of this term and epoch has taken the place of the other. Terms count how often the writer of a
-/// cluster was replaced; with the same one the greater epoch counts, so that all nodes choose alike between two that
-/// were promoted at the same time. Of term 0, which says nothing, no epoch replaces another.
-#[must_use]
-pub fn replaces((term, epoch): (u32, u64), (other_term, other_epoch): (u32, u64)) -> bool {
-    term > other_term || (term == other_term && term > 0 && epoch > other_epoch)
 }
 
 /// A field that was appended after the first release: that of a peer which does not know it is as if it were empty.

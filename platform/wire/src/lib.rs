@@ -6,7 +6,8 @@
 //! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`patch`] is how little of a changed body
 //! does, [`compat`] decides which nodes get anything at all, [`reconcile`] finds what two ends differ in, [`shrink`] is
 //! what a node does not take unasked, [`dp`] and [`cp`]
-//! are the two ends, [`backoff`] is how long to wait between two connections. [`error::ProtocolError`] has one variant per way in which a
+//! are the two ends, [`backoff`] is how long to wait between two connections,
+//! [`succession`] says which of two databases counts. [`error::ProtocolError`] has one variant per way in which a
 //! peer can break the rules.
 //!
 //! [`bundle`] is a full sync in a file.
@@ -28,6 +29,7 @@ pub mod planes;
 mod read;
 pub mod reconcile;
 pub mod shrink;
+pub mod succession;
 
 pub use delta::{Delta, Encoded, Entity, Op};
 pub use error::ProtocolError;

@@ -17,7 +17,7 @@ use crate::planes::{self, PlaneNodes};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome, replaces};
+pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
 pub use answer::{Ack, Nack, NackCode, Want};
 pub use full::{FullBegin, FullData, FullEnd, FullGet};
 pub use kind::{CODEC_RAW, CODEC_ZSTD, Type};

@@ -4,9 +4,9 @@
 //! failure prints. `simulation` has one control plane and looks closer at it; this one looks at what several do.
 //!
 //! What must hold at every step: what is served, on a node and on a follower, is exactly what a writer had committed at
-//! that version of that epoch; versions never go back within an epoch, and nobody enters one that was replaced; what was
-//! acknowledged is there after a crash; no honest peer blames another. What must hold in the end, once nothing fails any
-//! more and the operator has settled who writes: everybody has what the writer has.
+//! that version of that epoch; versions never go back within an epoch, and nobody enters one that was replaced, nor
+//! one that it has left; what was acknowledged is there after a crash; no honest peer blames another. What must hold in the
+//! end, once nothing fails any more and the operator has settled who writes: everybody has what the writer has.
 
 mod fleet;
 mod lab;
@@ -64,7 +64,8 @@ fn whatever_happens_to_a_fleet_nobody_serves_a_mixture_and_all_end_up_with_what_
 #[test]
 fn a_planted_flaw_is_found_within_the_histories_of_ci() {
     let of_nodes = [Flaw::AcksBeforeDurable, Flaw::ForgetsTerm];
-    let of_control_planes = [Flaw::BuriesTooLow, Flaw::KeepsForeignVersions, Flaw::ShowsBeforeDurable];
+    let of_control_planes =
+        [Flaw::BuriesTooLow, Flaw::KeepsForeignVersions, Flaw::ShowsBeforeDurable, Flaw::RestoresWithoutTerm];
     for flaw in of_nodes.into_iter().chain(of_control_planes) {
         let fails = |seed: u64, flaw| catch_unwind(AssertUnwindSafe(|| run(seed, flaw))).is_err();
         let found = (0..HISTORIES).find(|seed| fails(*seed, flaw) && !fails(*seed, Flaw::Sound));

@@ -8,7 +8,8 @@ use model::Id;
 use std::sync::Arc;
 use wire::cp::{self, Source};
 use wire::dp;
-use wire::message::{ByeReason, Have, Message, Mode, RefuseReason, Welcome, replaces};
+use wire::message::{ByeReason, Have, Message, Mode, RefuseReason, Welcome};
+use wire::succession::replaces;
 
 /// A database of an epoch and a term.
 struct Of {

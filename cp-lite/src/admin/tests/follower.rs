@@ -48,7 +48,7 @@ fn a_follower_is_promoted_when_its_writer_is_gone_and_takes_changes_then() {
     let refused = promote(json!({ "force": false }));
     assert!(refused.body["message"].as_str().unwrap().contains("is connected"), "{}", refused.body);
     let promoted = promote(json!({ "force": true }));
-    assert_eq!((promoted.status, &promoted.body["role"], &promoted.body["term"]), (200, &json!("writer"), &json!(1)));
+    assert_eq!((promoted.status, &promoted.body["role"], &promoted.body["term"]), (200, &json!("writer"), &json!(2)));
     assert_eq!(lab.call("POST", "/services", json!({ "host": "h" })).status, 201);
     let again = promote(json!({}));
     assert!(again.body["message"].as_str().unwrap().contains("the writer already"), "{}", again.body);
@@ -57,8 +57,8 @@ fn a_follower_is_promoted_when_its_writer_is_gone_and_takes_changes_then() {
 #[test]
 fn a_writer_that_was_replaced_says_so_and_can_be_promoted_past_the_other() {
     let lab = Lab::new();
-    lab.app.planes.heard_of(3, 0);
-    lab.app.planes.heard_of(u32::MAX, 0);
+    lab.app.planes.heard_of((3, 5), 0);
+    lab.app.planes.heard_of((u32::MAX, 5), 0);
     assert_eq!(lab.call("GET", "/status", Value::Null).body["control_plane"]["replaced"], true);
     let promoted = lab.call("POST", "/clustering/promote", json!({}));
     assert_eq!((promoted.status, &promoted.body["term"]), (200, &json!(4)));

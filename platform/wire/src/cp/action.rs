@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub trait Source {
     /// The incarnation of the database; never 0.
     fn epoch(&self) -> u64;
-    /// The term of that epoch: how often the cluster's writer was replaced before it.
+    /// The term of that epoch, which orders it among the epochs of the cluster: see [`crate::succession`].
     fn term(&self) -> u32 {
         0
     }

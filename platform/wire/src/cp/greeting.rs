@@ -3,9 +3,9 @@
 use super::{Action, Closed, Session, Source, State};
 use crate::PROTO;
 use crate::compat;
-use crate::greeting::replaces;
 use crate::limits::{REPLACED_RETRY_S, clip};
 use crate::message::{Hello, Message, Mode, RefuseReason, Welcome};
+use crate::succession::replaces;
 use std::sync::Arc;
 
 impl Session {

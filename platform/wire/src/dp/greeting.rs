@@ -3,8 +3,8 @@
 use super::{Action, Closed, Identity, Live, Session, State, Work};
 use crate::PROTO;
 use crate::error::ProtocolError;
-use crate::greeting::replaces;
 use crate::message::{ByeReason, Hello, Message, Mode};
+use crate::succession::replaces;
 
 impl Session {
     pub(super) fn hello(&self, status: u32) -> Hello {

@@ -3,7 +3,7 @@
 use super::client::{Client, Held, Who};
 use super::plane::View;
 use super::world::{World, same};
-use wire::message::replaces;
+use wire::succession::replaces;
 
 impl World {
     /// What was acknowledged as durable would be there after a crash.

@@ -18,6 +18,8 @@ pub(crate) enum Flaw {
     AcksBeforeDurable,
     /// A node does not remember the term that it was in.
     ForgetsTerm,
+    /// A restored database is of no term, as a new one.
+    RestoresWithoutTerm,
     /// A follower counts a deletion as of the start of the step that brought it.
     BuriesTooLow,
     /// A follower keeps the version of what stays when it reconciles into another epoch.

@@ -247,14 +247,8 @@ impl World {
         let client = &mut self.clients[c];
         if next.epoch != before.1 {
             client.left.insert(before.1);
-            if (before.0, next.term) == (0, 0) && client.left.contains(&next.epoch) {
-                // Where nobody was ever promoted, nothing says which of two databases came later: a follower that has
-                // not heard of a restored writer takes a node back to the epoch before, at the version where it is itself.
-                client.promised = (0, 0);
-                self.counts.add("returns to an epoch of term 0");
-            }
+            assert!(!client.left.contains(&next.epoch), "{:?} goes back to epoch {}", client.who, next.epoch);
         }
-        let client = &mut self.clients[c];
         let version = next.version;
         let mut actions = Vec::new();
         if !disk_fails {

@@ -1,12 +1,13 @@
 //! What operators do to control planes, and what becomes of those: commits, promotions, demotions, restores, crashes.
 
 use super::Flaw;
-use super::client::{KINDS, session};
+use super::client::{Held, KINDS, session};
 use super::plane::View;
 use super::world::World;
 use crate::lab::Key;
 use model::Id;
 use std::collections::BTreeMap;
+use wire::succession::restored;
 
 /// A body that no node accepts.
 pub(super) const POISON: &[u8] = b"poison";
@@ -107,6 +108,7 @@ impl World {
         if plane.view.version == 0 {
             // One without content has no epoch of its own then.
             plane.stored = View::empty(0, false);
+            plane.stored.term = plane.view.term;
             plane.view = plane.stored.clone();
             plane.answered = (0, 0);
         }
@@ -117,8 +119,13 @@ impl World {
     pub(crate) fn restore(&mut self, p: usize) {
         self.counts.add("restores");
         self.crash_plane(p);
-        let epoch = self.epoch();
-        let view = View::restored(epoch, &self.backup);
+        let Held { epoch, term, ref state, .. } = self.backup;
+        // In the first release nothing told a restored database from a new one.
+        let (term, epoch) = match self.flaw {
+            Flaw::RestoresWithoutTerm => (0, 1_000 + self.rng.next() / 2),
+            _ => restored((term, epoch), self.rng.next()),
+        };
+        let view = View::restored(epoch, term, state);
         self.note(&view);
         let plane = &mut self.planes[p];
         (plane.stored, plane.view, plane.heard) = (view.clone(), view, 0);

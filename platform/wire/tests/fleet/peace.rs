@@ -4,7 +4,7 @@ use super::client::Client;
 use super::plane::View;
 use super::world::{World, same};
 use crate::lab::Key;
-use wire::message::replaces;
+use wire::succession::replaces;
 
 /// How many rounds a fleet in peace may take to settle, and how many it is watched after that.
 const ROUNDS_MAX: u64 = 600;

@@ -15,6 +15,7 @@ use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
 use wire::patch::IdPrefix;
 use wire::reconcile::{Content, Sketch, Sketching};
+use wire::succession::promoted;
 use wire::{Blob, Cursor, Offer};
 
 /// How many versions a blob or a sketch may be behind.
@@ -62,10 +63,10 @@ impl View {
     }
 
     /// A new database of an epoch with the entities of a backup, as its first commit.
-    pub(crate) fn restored(epoch: u64, backup: &State) -> Self {
+    pub(crate) fn restored(epoch: u64, term: u32, backup: &State) -> Self {
         let again = backup.values().map(|old| ((old.kind, old.id), record(old.kind, old.id, 1, &old.body)));
         let version = u64::from(!backup.is_empty());
-        Self { version, state: Arc::new(again.collect()), ..Self::empty(epoch, true) }
+        Self { term, version, state: Arc::new(again.collect()), ..Self::empty(epoch, true) }
     }
 
     /// Everything, as a writer sent it: older deletions are not known.
@@ -121,7 +122,7 @@ impl View {
 
     /// The same content in a new epoch, as its writer.
     pub(crate) fn promoted(&self, epoch: u64, term: u32) -> Self {
-        let term = term.max(self.term + 1);
+        let term = promoted(self.term, term);
         let (version, state) = (self.version, Arc::clone(&self.state));
         Self { term, version, floor: version, state, ..Self::empty(epoch, true) }
     }

@@ -1,7 +1,7 @@
 //! The world: what there is, and what may happen next. What each step does is in the files beside this one.
 
 use super::Flaw;
-use super::client::{Client, Who};
+use super::client::{Client, Held, Who};
 use super::plane::{Plane, View};
 use crate::lab::{Rng, State};
 use model::Record;
@@ -13,7 +13,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) planes: Vec<Plane>,
     pub(crate) clients: Vec<Client>,
-    pub(crate) backup: Arc<State>,
+    /// As an operator last made one: the content of a control plane, and of which epoch and term.
+    pub(crate) backup: Held,
     /// What was ever committed, by epoch and version.
     pub(crate) history: BTreeMap<(u64, u64), Arc<State>>,
     pub(crate) flaw: Flaw,
@@ -65,7 +66,7 @@ impl World {
             clients.push(Client::new(Who::Node(node), list, &mut rng));
         }
         let history = BTreeMap::from([((0, 0), Arc::default()), ((epoch, 0), Arc::default())]);
-        let (counts, backup) = (Counts::default(), Arc::default());
+        let (counts, backup) = (Counts::default(), Held::default());
         Self { rng, now: 0, planes, clients, backup, history, flaw, peace: false, counts }
     }
 
@@ -94,7 +95,7 @@ impl World {
             55 if self.rng.one_in(8) => self.goes_dead(c),
             56 if self.rng.one_in(20) => self.promote(p, 0),
             56 if self.rng.one_in(30) => self.demote(p),
-            57 if self.rng.one_in(20) => self.backup = Arc::clone(&self.planes[p].stored.state),
+            57 if self.rng.one_in(20) => self.backup = self.planes[p].stored.held(),
             57 if self.rng.one_in(120) => self.restore(p),
             58 if self.rng.one_in(3) => self.move_away(c, p),
             59 if self.rng.one_in(8) => self.want(c),
