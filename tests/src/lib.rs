@@ -10,6 +10,7 @@ pub mod fake_cp;
 pub mod generate;
 pub mod http;
 pub mod lab;
+pub mod listener;
 pub mod node;
 pub mod origin;
 pub mod pair;

@@ -16,6 +16,8 @@ pub struct Node {
     unread: Vec<u8>,
     /// Everything that came, as it came.
     pub received: Vec<u8>,
+    /// Everything that was sent.
+    pub sent: Vec<u8>,
 }
 
 impl Node {
@@ -34,7 +36,7 @@ impl Node {
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let stream = rustls::StreamOwned::new(connection, stream);
-        Self { stream, decoder: Decoder::new(), unread: Vec::new(), received: Vec::new() }
+        Self { stream, decoder: Decoder::new(), unread: Vec::new(), received: Vec::new(), sent: Vec::new() }
     }
 
     /// Sends a message.
@@ -51,6 +53,7 @@ impl Node {
     /// When the connection has ended.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).and_then(|()| self.stream.flush()).expect("the connection lives");
+        self.sent.extend_from_slice(bytes);
     }
 
     /// The next message; none when the connection has ended.
