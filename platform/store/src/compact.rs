@@ -17,7 +17,7 @@ use crate::journal::Journal;
 use crate::layout::{generation_dir, remove};
 use crate::seal::Root;
 use crate::sled_thread::DEADLINE;
-use crate::store::Before;
+use crate::switch::Before;
 use crate::tree::{Scan, Tree, TreeError};
 use crate::{COMMIT_BYTES_MAX, CommitError, Key, Store, spill};
 

@@ -7,6 +7,7 @@
 
 mod archive;
 mod build;
+mod checkpoint;
 mod cipher;
 mod compact;
 mod error;
@@ -19,6 +20,7 @@ mod heal;
 mod journal;
 mod layout;
 mod load;
+mod options;
 mod pending;
 mod quarantine;
 mod report;
@@ -29,14 +31,17 @@ mod sled_thread;
 mod sorter;
 mod spill;
 mod store;
+mod switch;
 mod thread;
 mod tree;
 
 pub use cipher::{Encryption, Mode, SEALED_EXTRA_BYTES, Secret};
 pub use error::{CommitError, OpenError};
+pub use options::{Info, Options, State};
 pub use quarantine::{quarantine, wipe};
 pub use report::{Progress, Report, Reports};
-pub use store::{Info, Options, Replacement, State, Store};
+pub use store::Store;
+pub use switch::Replacement;
 pub use thread::{Deadlines, Thread, ThreadReplacement};
 
 use std::sync::Arc;

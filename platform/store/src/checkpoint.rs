@@ -1,0 +1,135 @@
+//! When a checkpoint is made, and what becomes of it: the journal that is full is frozen, the other one goes on, and what is
+//! frozen comes into sled and the archive on a thread of its own.
+
+use std::sync::Arc;
+
+use crate::journal::JOURNAL_BYTES;
+use crate::layout;
+use crate::sled_thread::{Checkpoint, Frozen, Made, Outcome};
+use crate::tree::TreeError;
+use crate::{COMMIT_BYTES_MAX, CommitError, Store, spill};
+
+/// Commits not yet in a frozen state hold at most about so much memory; a checkpoint must come before more.
+const RECENT_BYTES_MAX: u64 = 2 * COMMIT_BYTES_MAX;
+/// With so much memory held, a checkpoint is due although the journal has room (frames of large commits are small).
+const RECENT_BYTES_DUE: u64 = 2 * JOURNAL_BYTES;
+/// A failed checkpoint is tried again after so many commits, or when there is no room left without it.
+const RETRY_COMMITS: u32 = 64;
+
+/// A checkpoint that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    disk_full: bool,
+    /// The number of commits in `recent` at which it is tried again.
+    retry_at: u32,
+}
+
+impl Store {
+    /// Sees to it that a frame of `len` bytes can be appended.
+    pub(crate) fn make_room(&mut self, len: u64, content: u64) -> Result<(), CommitError> {
+        let full = self.turning || !self.journal.fits(len) || self.recent.bytes() + content > RECENT_BYTES_MAX;
+        let due = self.recent.commits() >= self.options.checkpoint_commits || self.recent.bytes() >= RECENT_BYTES_DUE;
+        if full && !self.recent.is_empty() {
+            self.settle()?;
+            self.turn()?;
+        } else if due && self.frozen.is_none() && self.compaction.is_none() && !self.recent.is_empty() {
+            self.turn()?;
+        } else if self.may_start_checkpoint() {
+            self.start_checkpoint();
+        }
+        Ok(())
+    }
+
+    /// Goes on in the other journal and freezes what this one brought. The frozen state before must be settled.
+    fn turn(&mut self) -> Result<(), CommitError> {
+        self.give_up_compaction();
+        self.turning = true;
+        let next = self.journal.next(&self.generation_dir(), self.seq);
+        self.journal = next.map_err(|e| CommitError::io(self.journal.path(), e))?;
+        self.turning = false;
+        let changes = std::mem::take(&mut self.recent);
+        self.frozen = Some(Arc::new(Frozen { base: self.root.seq, seq: self.seq, meta: self.meta.clone(), changes }));
+        self.start_checkpoint();
+        Ok(())
+    }
+
+    fn may_start_checkpoint(&self) -> bool {
+        let retry = self.failure.as_ref().is_none_or(|failure| self.recent.commits() >= failure.retry_at);
+        self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() && retry
+    }
+
+    fn start_checkpoint(&mut self) {
+        let Some(frozen) = self.frozen.clone() else { return };
+        let archive = self.archive.clone();
+        match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen, archive) {
+            Ok(checkpoint) => self.checkpoint = Some(checkpoint),
+            Err(error) => self.checkpoint_failed(error.to_string(), false),
+        }
+    }
+
+    /// Takes note of a compaction or a checkpoint that has ended.
+    pub(crate) fn poll(&mut self) {
+        self.poll_compaction();
+        if let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::poll) {
+            self.note(outcome);
+        }
+    }
+
+    /// Waits for a checkpoint under way, up to its deadline.
+    pub(crate) fn wait(&mut self) {
+        let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::wait) else { return };
+        if matches!(outcome, Outcome::Running) {
+            self.checkpoint_failed("sled does not answer".into(), false);
+        }
+        self.note(outcome);
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Running => {}
+            Outcome::Done(made) => {
+                let Made { root, archive, sled_bytes } = *made;
+                self.checkpoint = None;
+                self.frozen = None;
+                self.failure = None;
+                self.root = root;
+                self.archive = Some(archive);
+                spill::remove_up_to(&self.generation_dir(), self.root.seq);
+                layout::keep_reserve(&self.dir);
+                self.compact_if_due(sled_bytes);
+            }
+            Outcome::Failed(error) => {
+                self.checkpoint = None;
+                self.checkpoint_failed(error.to_string(), error.is_disk_full());
+                if let TreeError::Corrupt(what) = error {
+                    self.start_healing(&what);
+                }
+            }
+        }
+    }
+
+    fn checkpoint_failed(&mut self, text: String, disk_full: bool) {
+        tracing::warn!(error = %text, "store: a checkpoint failed; the journals carry on");
+        self.failure = Some(Failure { text, disk_full, retry_at: self.recent.commits() + RETRY_COMMITS });
+    }
+
+    /// Brings the frozen changes into sled, whatever it takes within the deadline.
+    fn settle(&mut self) -> Result<(), CommitError> {
+        self.wait();
+        if self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() {
+            self.start_checkpoint();
+            self.wait();
+        }
+        self.wait_for_healing();
+        if self.frozen.is_none() { Ok(()) } else { Err(self.checkpoint_error()) }
+    }
+
+    pub(crate) fn checkpoint_error(&self) -> CommitError {
+        match &self.failure {
+            Some(failure) if failure.disk_full => CommitError::DiskFull,
+            Some(failure) => CommitError::Checkpoint(failure.text.clone()),
+            None => CommitError::Checkpoint("it is still under way".into()),
+        }
+    }
+}

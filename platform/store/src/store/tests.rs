@@ -1,0 +1,114 @@
+use super::*;
+use std::fs;
+
+fn put(n: u8, len: usize) -> Vec<Change> {
+    let key = Key { table: 0, kind: 0, id: [n; 16] };
+    vec![Change { key, value: Some(Arc::from(vec![n; len])) }]
+}
+
+fn open(dir: &std::path::Path) -> (Store, Option<Vec<u8>>, Vec<u8>) {
+    let mut found = Vec::new();
+    let (store, meta) = Store::open(dir, Options::default(), &mut |key, _| found.push(key.id[0])).unwrap();
+    (store, meta, found)
+}
+
+#[test]
+fn a_commit_that_cannot_be_written_changes_nothing_and_can_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.commit(b"one", put(1, 100)).unwrap();
+    // A descriptor that cannot be written to stands in for a disk that fails.
+    let failing = fs::File::open(store.journal.path()).unwrap();
+    let good = store.journal.swap_file(failing);
+    assert!(matches!(store.commit(b"two", put(2, 100)), Err(CommitError::Io { .. })));
+    assert_eq!(store.get(put(2, 0)[0].key).unwrap(), None);
+    assert_eq!(store.meta(), Some(&b"one"[..]));
+    assert_eq!(store.info().seq, 1);
+    store.journal.swap_file(good);
+    store.commit(b"three", put(3, 100)).unwrap();
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"three"[..]), vec![1, 3]));
+}
+
+#[test]
+fn a_journal_that_cannot_be_started_stops_commits_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    let (there, away) = (dir.path().join("gen-1/j1"), dir.path().join("gen-1/away"));
+    store.commit(b"one", put(1, 300_000)).unwrap();
+    fs::rename(&there, &away).unwrap();
+    for _ in 0..3 {
+        // Even what would still fit: the next journal may have been begun.
+        assert!(matches!(store.commit(b"two", put(2, 300_000)), Err(CommitError::Io { .. })));
+        assert!(matches!(store.commit(b"two", put(2, 10)), Err(CommitError::Io { .. })));
+    }
+    fs::rename(&away, &there).unwrap();
+    store.commit(b"three", put(3, 10)).unwrap();
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"three"[..]), vec![1, 3]));
+}
+
+#[test]
+fn checkpoints_that_fail_are_carried_by_the_journals_until_both_are_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    let (there, away) = (dir.path().join("gen-1/sled"), dir.path().join("gen-1/away"));
+    fs::rename(&there, &away).unwrap();
+    // Else it would be healed.
+    store.archive = None;
+    let mut commits = 0;
+    let error = loop {
+        match store.commit(b"meta", put(commits, 100_000)) {
+            Ok(()) => commits += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, CommitError::Checkpoint(_)), "{error}");
+    assert_eq!(commits, 10, "five commits in each journal");
+    assert!(matches!(store.info().state, State::CheckpointFails(_)));
+    fs::rename(&away, &there).unwrap();
+    store.commit(b"end", put(commits, 100_000)).unwrap();
+    store.wait();
+    assert_eq!(store.info().state, State::Good);
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"end"[..]), (0..=10).collect()));
+}
+
+#[test]
+fn a_switch_that_fails_leaves_the_old_content_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.commit(b"old", put(1, 10)).unwrap();
+    // A directory of that name lets no temporary file be written.
+    let obstacle = dir.path().join("CURRENT.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    let mut replacement = store.replace().unwrap();
+    replacement.put(put(2, 0)[0].key, b"new").unwrap();
+    assert!(replacement.finish(b"new").is_err());
+    assert!(store.commit(b"old", put(3, 10)).is_err(), "which generation is in use is not certain");
+    fs::remove_dir(&obstacle).unwrap();
+    store.commit(b"older", put(3, 10)).unwrap();
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"older"[..]), vec![1, 3]));
+}
+
+#[test]
+fn a_frame_of_a_failed_commit_in_a_journal_left_since_is_not_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.commit(b"one", put(1, 300_000)).unwrap();
+    // The frame reaches the disk although the commit fails, as when only the sync reports an error.
+    let frame = Frame { prev: 1, seq: 2, meta: b"failed".to_vec(), content: Content::Here(put(9, 10)) };
+    store.journal.append(&frame).unwrap();
+    store.journal.step_back(512);
+    fs::rename(dir.path().join("gen-1/sled"), dir.path().join("gen-1/away")).unwrap();
+    store.commit(b"two", put(2, 400_000)).unwrap();
+    fs::rename(dir.path().join("gen-1/away"), dir.path().join("gen-1/sled")).unwrap();
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"two"[..]), vec![1, 2]));
+}
