@@ -202,6 +202,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
     }
     os::notify::ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "control plane ready");
+    let scrub = tokio::spawn(scrub(app.changelog.clone()));
     let mut purge = tokio::time::interval(PURGE_EVERY);
     let (mut ended, mut ends) = (tokio::time::interval(expiry::EVERY), Ends::default());
     let watchdog = os::notify::watchdog_interval();
@@ -217,11 +218,19 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
         }
     }
     os::notify::stopping();
+    scrub.abort();
     stop.send_replace(true);
     for task in tasks {
         let _ = task.await;
     }
     Ok(())
+}
+
+/// Has the database looked through, piece by piece, for as long as this control plane runs.
+async fn scrub(changelog: Arc<dyn Changelog>) {
+    while let Some(due) = changelog.scrub().await {
+        tokio::time::sleep_until(due.into()).await;
+    }
 }
 
 async fn forget_old_nodes(app: &App) {

@@ -61,11 +61,18 @@ pub(super) fn root(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Prob
 pub(super) fn status(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Problem> {
     let view = app.changelog.view();
     let failure = app.changelog.failure();
+    let reports = app.changelog.reports();
+    let passes = reports.passes();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (known, connected) = app.fleet.count();
     let accepted = count(&app.counters.accepted);
     Ok(Reply::ok(json!({
-        "database": {"reachable": failure.is_none(), "last_error": failure},
+        "database": {
+            "reachable": failure.is_none(),
+            "last_error": failure,
+            "damage": reports.last().map(|report| report.text),
+            "checks": {"passes": passes.count, "last_s_ago": passes.last.map(|last| last.elapsed().as_secs())},
+        },
         "server": {
             "connections_accepted": accepted,
             "connections_handled": accepted,

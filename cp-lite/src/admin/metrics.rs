@@ -24,6 +24,10 @@ pub(super) fn metrics(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, P
     out.one("kong_nginx_connections_active", "gauge", "Connections that are open.", count(&app.counters.active));
     let reachable = u64::from(app.changelog.failure().is_none());
     out.one("kong_datastore_reachable", "gauge", "Whether changes can be kept.", reachable);
+    let reports = app.changelog.reports();
+    let passes = reports.passes().count;
+    out.one("edge_store_checks_total", "counter", "How often the database was looked through on disk.", passes);
+    out.one("edge_store_damages_total", "counter", "Damages found in its files, made good or not.", reports.count());
     out.one("edge_config_version", "gauge", "The newest version.", view.version);
     out.one("edge_config_entities", "gauge", "Entities at that version.", view.catalog.len() as u64);
     out.one("edge_data_planes_known", "gauge", "Data planes that are remembered.", known as u64);

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use store::{Key, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::succession;
@@ -37,6 +38,8 @@ pub struct Local {
     thread: Option<JoinHandle<()>>,
     /// The writers that the settings name.
     writers: String,
+    /// What the store has to say of its files.
+    reports: store::Reports,
 }
 
 /// A changelog with what was found at its opening.
@@ -80,6 +83,22 @@ pub(super) trait Durable: Send {
     /// Makes these records, and nothing else, the content, durably, before it returns. For what is too large to be
     /// committed.
     fn replace(&mut self, meta: &[u8], records: &mut dyn Iterator<Item = store::Change>) -> Result<(), String>;
+
+    /// Does the next piece of looking through what is on disk, and says when the next one is due; none where there is nothing
+    /// to look through.
+    fn scrub(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    /// What there is to say of the files.
+    fn reports(&self) -> store::Reports {
+        store::Reports::default()
+    }
+
+    /// The meta of the last commit.
+    fn meta(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// The store behind a wall: a panic in it fails the commit at hand and every later one, and ends nothing else.
@@ -115,6 +134,23 @@ impl Durable for Guarded {
             replacement.finish(meta)
         })
     }
+
+    fn scrub(&mut self, now: Instant) -> Option<Instant> {
+        let mut due = None;
+        let done = self.with(|store| {
+            due = Some(store.scrub(now));
+            Ok(())
+        });
+        done.ok().and(due)
+    }
+
+    fn reports(&self) -> store::Reports {
+        self.0.as_ref().map(Store::reports).unwrap_or_default()
+    }
+
+    fn meta(&self) -> Option<Vec<u8>> {
+        self.0.as_ref().and_then(Store::meta).map(<[u8]>::to_vec)
+    }
 }
 
 /// What readers see; written by the committer alone.
@@ -134,6 +170,8 @@ enum Job {
     Promote(u32, String, oneshot::Sender<Result<Arc<View>, CommitError>>),
     /// This term and epoch, as the writer.
     Begin(u32, u64, oneshot::Sender<Result<Arc<View>, CommitError>>),
+    /// The next piece of looking through the store, and when the one after that is due.
+    Scrub(oneshot::Sender<Option<Instant>>),
 }
 
 impl Job {
@@ -142,6 +180,7 @@ impl Job {
         match self {
             Self::Transaction(transaction, _) => transaction.body_bytes(),
             Self::Note(_, row, _) => row.as_ref().map_or(0, Vec::len),
+            Self::Scrub(_) => 0,
             // Each is a batch of its own.
             Self::Follow(..) | Self::Promote(..) | Self::Begin(..) => BATCH_BYTES_MAX,
         }
@@ -191,10 +230,11 @@ impl Local {
         let version = watch::Sender::new(view.version);
         let published = Published { view: ArcSwap::from_pointee(view), version, failure: Mutex::new(None) };
         let published = Arc::new(published);
+        let reports = store.reports();
         let nodes = nodes.into_iter().collect();
         let mut committer = Committer { store, nodes, over, published: published.clone(), tombstones_max };
         let thread = std::thread::Builder::new().name("changelog".into()).spawn(move || committer.run(jobs))?;
-        Ok(Self { mailbox: Some(mailbox), published, thread: Some(thread), writers })
+        Ok(Self { mailbox: Some(mailbox), published, thread: Some(thread), writers, reports })
     }
 
     /// Makes this the writer of the epoch that takes the place of another database's, of which term and epoch are told
@@ -273,6 +313,18 @@ impl Changelog for Local {
     fn failure(&self) -> Option<String> {
         self.published.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn scrub(&self) -> Pending<'_, Option<Instant>> {
+        Box::pin(async {
+            let (reply, answer) = oneshot::channel();
+            self.mailbox.as_ref()?.send(Job::Scrub(reply)).await.ok()?;
+            answer.await.ok()?
+        })
+    }
+
+    fn reports(&self) -> store::Reports {
+        self.reports.clone()
+    }
 }
 
 /// Waits for the committer to finish what it has been given.
@@ -345,6 +397,10 @@ impl Committer {
                 Job::Follow(step, reply) => {
                     Verdict { reply: Reply::Follow(draft.follow(step), reply), tentative: true }
                 }
+                Job::Scrub(reply) => {
+                    let _ = reply.send(self.scrub());
+                    continue;
+                }
                 Job::Promote(term, over, reply) => {
                     draft.promote(new_epoch(), term, over);
                     Verdict { reply: Reply::Promote(reply), tentative: true }
@@ -363,6 +419,20 @@ impl Committer {
         for verdict in verdicts {
             verdict.tell(&outcome, &self.published);
         }
+    }
+
+    /// Looks through the store. Where both copies of the content turn out to be damaged, all of it is in memory, and is
+    /// written anew.
+    fn scrub(&mut self) -> Option<Instant> {
+        let due = self.store.scrub(Instant::now());
+        if self.store.reports().ruined().is_some() {
+            let (view, meta) = (self.published.view.load_full(), self.store.meta().unwrap_or_default());
+            let nodes = self.nodes.iter().map(|(id, row)| record::node(*id, Some(row.clone())));
+            if let Err(error) = self.store.replace(&meta, &mut view.to_store().chain(nodes)) {
+                tracing::error!(%error, "the database is damaged on disk and cannot be written anew now");
+            }
+        }
+        due
     }
 
     fn write_and_publish(&mut self, draft: Draft, before: &View) -> Result<(), String> {

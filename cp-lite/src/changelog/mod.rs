@@ -10,6 +10,8 @@
 
 mod audience;
 mod committer;
+#[cfg(test)]
+mod damage_tests;
 mod draft;
 mod follow;
 mod index;
@@ -37,6 +39,7 @@ use model::{Change, Id, Kind};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// The answer to a commit, when it is there.
@@ -70,6 +73,16 @@ pub trait Changelog: Send + Sync {
 
     /// Why the last commit could not be made durable; `None` when it could.
     fn failure(&self) -> Option<String>;
+
+    /// Has the next piece of what is on disk looked through, and says when to call again; `None` for never.
+    fn scrub(&self) -> Pending<'_, Option<Instant>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// What there is to say of the files on disk.
+    fn reports(&self) -> store::Reports {
+        store::Reports::default()
+    }
 }
 
 /// Changes that become visible together, as one version.

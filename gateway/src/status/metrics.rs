@@ -59,6 +59,9 @@ fn text(facts: &Facts) -> String {
         &mut |name: &str, help: &str, labels: &str, value: u64| metric(&mut out, "counter", name, help, labels, value);
     counter("kong_nginx_requests_total", "Requests answered.", "", requests);
     counter("edge_connections_accepted_total", "Client connections accepted.", "", accepted);
+    let reports = &facts.store.reports;
+    counter("edge_store_checks_total", "How often the store was looked through.", "", reports.passes().count);
+    counter("edge_store_damages_total", "Damages found in its files, made good or not.", "", reports.count());
     counter("edge_sync_received_bytes_total", "Bytes of frames from control planes, without TLS.", "", link.bytes_in);
     counter("edge_sync_sent_bytes_total", "Bytes of frames to control planes, without TLS.", "", link.bytes_out);
     out

@@ -150,6 +150,8 @@ fn sync(facts: &Facts) -> Value {
     let report = store.reports.last();
     let lost = store.lost || report.as_ref().is_some_and(|report| report.lost);
     let damage = store.damage.clone().or(report.map(|report| report.text));
+    let passes = store.reports.passes();
+    let last_pass = passes.last.map(|last| last.elapsed().as_secs());
     let nack = link.last_nack.map(|(version, message)| json!({ "version": version, "message": message }));
     json!({
         "epoch": format!("{:016x}", snapshot.epoch),
@@ -169,7 +171,8 @@ fn sync(facts: &Facts) -> Value {
         "last_nack": nack,
         "declarative_config_error": store.file,
         "store": { "state": if link.store_trouble.is_some() { "not durable" } else { "ok" },
-                   "error": link.store_trouble, "damage": damage, "lost": lost },
+                   "error": link.store_trouble, "damage": damage, "lost": lost,
+                   "checks": { "passes": passes.count, "last_s_ago": last_pass } },
         "heartbeat_s": link.connected.then_some(link.heartbeat_s),
         "tls_resumed": link.resumed,
         "bytes": { "in": link.bytes_in, "out": link.bytes_out },

@@ -20,6 +20,8 @@ pub const BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// What that pause grows to where every try costs the making of a new generation.
 pub const RETRY_LONGEST: Duration = Duration::from_secs(600);
+/// How often it is asked whether the store has found its content ruined.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// Records of a full sync that go to the store's thread in one message.
 const BATCH_RECORDS: usize = 64;
 
@@ -34,6 +36,8 @@ pub struct Applier {
     term: u32,
     backlog: Backlog,
     trouble: Option<Trouble>,
+    /// When the store is next asked whether it can still read what it has.
+    look_at: Instant,
 }
 
 /// The store does not take what is served.
@@ -92,7 +96,8 @@ impl Applier {
     /// nothing is ever durable.
     #[must_use]
     pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
-        Self { live, store, durable, limit: Limit::default(), term: 0, backlog: Backlog::default(), trouble: None }
+        let (limit, backlog, look_at) = (Limit::default(), Backlog::default(), Instant::now() + LOOK_INTERVAL);
+        Self { live, store, durable, limit, term: 0, backlog, trouble: None, look_at }
     }
 
     /// With another limit to what a full sync may take away.
@@ -126,10 +131,13 @@ impl Applier {
         self.trouble.as_ref().map(|trouble| trouble.why.as_str())
     }
 
-    /// When to call [`Applier::retry`]; never while all is well.
+    /// When to call [`Applier::retry`]; never where there is no store.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
-        self.trouble.as_ref().filter(|trouble| !trouble.healed).map(|trouble| trouble.retry_at)
+        match &self.trouble {
+            Some(trouble) => (!trouble.healed).then_some(trouble.retry_at),
+            None => self.store.is_some().then_some(self.look_at),
+        }
     }
 
     /// Whether a full sync is wanted: too much was missed, and the store takes content again.
@@ -205,7 +213,7 @@ impl Applier {
     /// overflowed, it is a look whether a new generation could be begun at all, so that no full sync is asked for in vain.
     pub async fn retry(&mut self) {
         if self.trouble.is_none() {
-            return;
+            return self.look();
         }
         let snapshot = self.live.snapshot();
         if self.durable == (snapshot.epoch, snapshot.version) {
@@ -223,6 +231,17 @@ impl Applier {
                 self.trouble.iter_mut().for_each(|trouble| trouble.healed = true);
             }
             Err(error) => self.in_trouble(error.to_string()),
+        }
+    }
+
+    /// While all is well: a store that has found both copies of its content damaged has nothing that a restart could come
+    /// back with, and only a full sync makes that right. What is served is in memory and serves on.
+    fn look(&mut self) {
+        self.look_at = Instant::now() + LOOK_INTERVAL;
+        if let Some(why) = self.store.as_ref().and_then(|store| store.reports().ruined()) {
+            self.durable = (0, 0);
+            self.backlog = Backlog { overflowed: true, ..Backlog::default() };
+            self.in_trouble(why);
         }
     }
 

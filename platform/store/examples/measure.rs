@@ -1,7 +1,7 @@
-//! Measures what the store costs: `measure DIR build|open|commit|scan [N] [BYTES]`.
+//! Measures what the store costs: `measure DIR build|open|commit|get|scrub [N] [BYTES]`.
 //!
 //! Each step is a process of its own, so that its memory is its own: `build` replaces the content by N records of about
-//! BYTES bytes, `open` loads them, `commit` makes N commits of one record of 300 bytes. Times are of this machine;
+//! BYTES bytes, `open` loads them, `commit` makes N commits of one record of 300 bytes, `scrub` looks through all of it. Times are of this machine;
 //! bytes and counts hold anywhere.
 
 use std::path::Path;
@@ -36,6 +36,13 @@ fn status(name: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }
 
+/// What this process has given to the system to write.
+fn written() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("wchar:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
 fn say(what: &str, started: Instant) {
     let (now, peak) = (status("VmRSS:"), status("VmHWM:"));
     println!("{what}: {:.1} ms, RSS {now} KiB, peak {peak} KiB", started.elapsed().as_secs_f64() * 1000.0);
@@ -53,7 +60,7 @@ fn open(dir: &Path) -> Result<(Store, u64, u64), Box<dyn std::error::Error>> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, dir, what, rest @ ..] = args.as_slice() else {
-        return Err("measure DIR build|open|commit [N] [BYTES]".into());
+        return Err("measure DIR build|open|commit|get|scrub [N] [BYTES]".into());
     };
     let count: u64 = rest.first().map_or(Ok(30_000), |n| n.parse())?;
     let len: usize = rest.get(1).map_or(Ok(600), |n| n.parse())?;
@@ -85,6 +92,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 store.get(key(n))?;
             }
             say(&format!("{count} reads"), started);
+        }
+        "scrub" => {
+            let written = written();
+            let mut now = Instant::now();
+            while store.reports().passes().count == 0 {
+                now = store.scrub(now).max(now);
+                std::thread::yield_now();
+            }
+            say(&format!("a pass, {} bytes written, {:?}", self::written() - written, store.reports().last()), started);
         }
         _ => {}
     }

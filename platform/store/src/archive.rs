@@ -112,19 +112,15 @@ impl Archive {
     /// Hands over all records in the order of their keys; a fault of `take` ends it. All are those of the root, or this
     /// is an error at the end.
     pub(crate) fn walk<E: From<TreeError>>(&self, take: Take<'_, E>) -> Result<(), E> {
-        let (mut records, mut sum) = (0_u64, 0_u64);
-        merge(&self.runs, &mut |key, value| {
-            let Some(value) = value else { return Ok(()) };
-            records += 1;
-            sum = sum.wrapping_add(seal(self.generation, &key, value));
-            take(key, value)
-        })?;
-        let root = self.root();
-        if (records, sum) == (root.records, root.sum) {
-            Ok(())
-        } else {
-            Err(TreeError::corrupt("the records of the archive are not those of its root").into())
-        }
+        let mut walk = self.begin_walk()?;
+        while walk.next(take)? {}
+        Ok(())
+    }
+
+    /// As [`Archive::walk`], piece by piece.
+    pub(crate) fn begin_walk(&self) -> Result<Walk, TreeError> {
+        let (merge, root) = (Merge::new(&self.runs)?, self.root().clone());
+        Ok(Walk { merge, generation: self.generation, root, records: 0, sum: 0 })
     }
 
     /// The archive with the changes up to the commit of `root` added, durably, and merged as is due. The files of this
@@ -206,17 +202,61 @@ pub(crate) type TakeChange<'a, E> = &'a mut dyn FnMut(Key, Option<&[u8]>) -> Res
 
 /// Hands over what runs, from the oldest to the newest, say together, in the order of the keys.
 pub(crate) fn merge<E: From<TreeError>>(runs: &[Arc<Run>], take: TakeChange<'_, E>) -> Result<(), E> {
-    let cursors: Result<Vec<Cursor<'_>>, TreeError> = runs.iter().rev().map(|run| Cursor::new(run)).collect();
-    let mut cursors = cursors?;
-    loop {
-        let keys = cursors.iter().enumerate().filter_map(|(at, cursor)| Some((cursor.key()?, at)));
+    let mut merge = Merge::new(runs)?;
+    while merge.next(take)? {}
+    Ok(())
+}
+
+/// Runs being read side by side, a chunk of each in memory.
+pub(crate) struct Merge {
+    /// The newest first.
+    cursors: Vec<Cursor<Arc<Run>>>,
+}
+
+impl Merge {
+    fn new(runs: &[Arc<Run>]) -> Result<Merge, TreeError> {
+        let cursors: Result<_, _> = runs.iter().rev().map(|run| Cursor::new(Arc::clone(run))).collect();
+        Ok(Merge { cursors: cursors? })
+    }
+
+    /// Hands over the next record, or that there is none; says whether there was another.
+    fn next<E: From<TreeError>>(&mut self, take: TakeChange<'_, E>) -> Result<bool, E> {
+        let keys = self.cursors.iter().enumerate().filter_map(|(at, cursor)| Some((cursor.key()?, at)));
         // Of the same key, the newest: it stands first.
-        let Some((key, newest)) = keys.min() else { return Ok(()) };
-        if let Some(cursor) = cursors.get(newest) {
+        let Some((key, newest)) = keys.min() else { return Ok(false) };
+        if let Some(cursor) = self.cursors.get(newest) {
             take(key, cursor.value())?;
         }
-        for cursor in cursors.iter_mut().filter(|cursor| cursor.key() == Some(key)) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.key() == Some(key)) {
             cursor.advance()?;
+        }
+        Ok(true)
+    }
+}
+
+/// A reading of all records that goes on piece by piece.
+pub(crate) struct Walk {
+    merge: Merge,
+    generation: u64,
+    root: Root,
+    records: u64,
+    sum: u64,
+}
+
+impl Walk {
+    /// Hands over the next record, if there is one; whether all were those of the root is said at the end.
+    pub(crate) fn next<E: From<TreeError>>(&mut self, take: Take<'_, E>) -> Result<bool, E> {
+        let Walk { merge, generation, root, records, sum } = self;
+        let more = merge.next::<E>(&mut |key, value| {
+            let Some(value) = value else { return Ok(()) };
+            *records += 1;
+            *sum = sum.wrapping_add(seal(*generation, &key, value));
+            take(key, value)
+        })?;
+        if more || (*records, *sum) == (root.records, root.sum) {
+            Ok(more)
+        } else {
+            Err(TreeError::corrupt("the records of the archive are not those of its root").into())
         }
     }
 }

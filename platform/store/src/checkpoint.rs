@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::journal::JOURNAL_BYTES;
 use crate::layout;
+use crate::report::Report;
 use crate::sled_thread::{Checkpoint, Frozen, Made, Outcome};
 use crate::tree::TreeError;
 use crate::{COMMIT_BYTES_MAX, CommitError, Store, spill};
@@ -42,7 +43,7 @@ impl Store {
     }
 
     /// Goes on in the other journal and freezes what this one brought. The frozen state before must be settled.
-    fn turn(&mut self) -> Result<(), CommitError> {
+    pub(crate) fn turn(&mut self) -> Result<(), CommitError> {
         self.give_up_compaction();
         self.turning = true;
         let next = self.journal.next(&self.generation_dir(), self.seq);
@@ -59,7 +60,8 @@ impl Store {
         self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() && retry
     }
 
-    fn start_checkpoint(&mut self) {
+    pub(crate) fn start_checkpoint(&mut self) {
+        self.interrupt_scrub();
         let Some(frozen) = self.frozen.clone() else { return };
         let archive = self.archive.clone();
         match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen, archive) {
@@ -97,13 +99,19 @@ impl Store {
                 self.archive = Some(archive);
                 spill::remove_up_to(&self.generation_dir(), self.root.seq);
                 layout::keep_reserve(&self.dir);
+                if let Some(text) = self.mending.take() {
+                    tracing::warn!(text, "store: healed");
+                    self.reports.set(Report { text, lost: false });
+                }
                 self.compact_if_due(sled_bytes);
             }
             Outcome::Failed(error) => {
                 self.checkpoint = None;
                 self.checkpoint_failed(error.to_string(), error.is_disk_full());
-                if let TreeError::Corrupt(what) = error {
-                    self.start_healing(&what);
+                match error {
+                    TreeError::Corrupt(what) if self.archive.is_none() => self.ruin(&what),
+                    TreeError::Corrupt(what) => self.start_healing(&what),
+                    TreeError::Io(_) => {}
                 }
             }
         }

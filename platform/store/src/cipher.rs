@@ -201,6 +201,13 @@ impl Cipher {
         self.wraps.iter().zip([FILE, SECOND]).try_for_each(|(wrap, name)| write_whole(gen_dir, name, wrap))
     }
 
+    /// Whether the wrapped keys in a generation are still those that were written there.
+    pub(crate) fn is_stored(&self, gen_dir: &Path) -> bool {
+        let is_same =
+            |(wrap, name): (&Vec<u8>, &str)| std::fs::read(gen_dir.join(name)).is_ok_and(|read| read == *wrap);
+        self.wraps.iter().zip([FILE, SECOND]).all(is_same)
+    }
+
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }

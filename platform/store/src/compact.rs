@@ -50,6 +50,7 @@ impl Store {
         {
             return;
         }
+        self.interrupt_scrub();
         let (dir, generation, cipher) = (self.dir.clone(), self.generation, self.cipher.clone());
         let given_up = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&given_up);
@@ -80,6 +81,8 @@ impl Store {
             Ok(()) if heals => self.healed(),
             Ok(()) => tracing::info!(generation = self.generation, "store: compacted"),
             Err(CommitError::Superseded) => tracing::debug!("store: a compaction was overtaken by commits"),
+            // The archive it was made from; whether sled is of any use after all, sled is to say.
+            Err(CommitError::Corrupt(what)) if heals => self.mend_archive(&what),
             Err(error) => {
                 tracing::warn!(%error, "store: a compaction failed; the next checkpoint will try again");
             }
@@ -96,6 +99,7 @@ impl Store {
     /// Ends a compaction under way and waits until sled is closed and its litter gone, so that the next generation may
     /// be written by somebody else.
     pub(crate) fn end_compaction(&mut self) -> Result<(), CommitError> {
+        self.end_scrub();
         self.give_up_compaction();
         let Some(compaction) = &self.compaction else { return Ok(()) };
         match compaction.result.recv_timeout(DEADLINE) {

@@ -118,6 +118,7 @@ impl Store {
 
     /// Begins to write the next generation from the archive, because sled fails its checks.
     pub(crate) fn start_healing(&mut self, what: &str) {
+        self.interrupt_scrub();
         let Some(archive) = self.archive.clone() else { return };
         let fits = self.frozen.as_ref().is_none_or(|frozen| frozen.base == archive.seq());
         if !fits || self.unsure || self.compaction.is_some() || self.builder.strong_count() > 0 {

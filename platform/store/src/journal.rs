@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 use crate::fault::point;
-use crate::frame::{Frame, Place, SECTOR};
+use crate::frame::{Content, Frame, Place, SECTOR};
 use crate::layout::{preallocate, sync_data};
 use crate::seal::{Purpose, hasher, take, take_u32, take_u64};
+use crate::spill;
 
 /// The size of a journal file, in bytes.
 pub(crate) const JOURNAL_BYTES: u64 = 512 * 1024;
@@ -224,6 +225,31 @@ pub(crate) fn read(generation_dir: &Path, generation: u64) -> Result<Pair, OpenE
     Ok(Pair { older_base: older_header.base, older: older.frames(older_header), newer: newer.frames(newer_header)? })
 }
 
+/// Looks whether both journals still have on disk what a start would need: `journal` all frames up to commit `seq`, the one
+/// before it those up to `frozen`. A copy of a header that is not as the other is written anew; says if one was damaged.
+pub(crate) fn check(
+    generation_dir: &Path,
+    journal: &Journal,
+    seq: u64,
+    frozen: Option<u64>,
+) -> Result<Option<String>, OpenError> {
+    let (generation, serial) = (journal.generation, journal.serial);
+    let newer = Raw::read(journal.path.clone())?;
+    let (header, mut repaired) = newer.check_header(generation, serial)?;
+    let is_last = |frame: Option<&Frame>, place: Place| {
+        place.offset == journal.offset && frame.is_none_or(|frame| frame.seq == seq)
+    };
+    newer.check_frames(generation_dir, header, is_last)?;
+    drop(newer);
+    let older = Raw::read(path(generation_dir, serial + 1))?;
+    let (header, also) = older.check_header(generation, serial - 1)?;
+    repaired = repaired.or(also);
+    if let Some(frozen) = frozen {
+        older.check_frames(generation_dir, header, |frame, _| frame.is_some_and(|frame| frame.seq == frozen))?;
+    }
+    Ok(repaired)
+}
+
 /// Whatever whole frames can be found at the beginnings of the two journals, in order: for those who must make do with what
 /// is left.
 pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Vec<Frame> {
@@ -281,6 +307,58 @@ impl Raw {
             return Err(self.corrupt("the newer copy of the journal's header is gone"));
         }
         Ok(header)
+    }
+
+    /// The header of this use, and what was damaged and written anew.
+    fn check_header(&self, generation: u64, serial: u64) -> Result<(Header, Option<String>), OpenError> {
+        let header = self.header(generation)?;
+        if header.serial != serial {
+            return Err(self.corrupt("a journal's header is gone"));
+        }
+        let mut repaired = None;
+        for offset in HEADER_OFFSETS {
+            let found = self.at(offset).and_then(Header::decode);
+            if found == Some(header) {
+                continue;
+            }
+            let file = OpenOptions::new().write(true).open(&self.path);
+            let written = file.and_then(|file| {
+                file.write_all_at(&header.encode(), offset)?;
+                sync_data(&file)
+            });
+            match (found, written) {
+                // A cut between the two copies leaves an older one.
+                (Some(_), _) => {}
+                (None, Ok(())) => {
+                    let path = self.path.display();
+                    repaired = Some(format!(
+                        "a copy of the header of {path} was damaged and was written anew; nothing was lost"
+                    ));
+                }
+                (None, Err(error)) => return Err(OpenError::io(&self.path, error)),
+            }
+        }
+        Ok((header, repaired))
+    }
+
+    /// Reads frames, and the files that they name, until `is_last` says so of the last one and of the place behind it.
+    fn check_frames(
+        &self,
+        generation_dir: &Path,
+        header: Header,
+        is_last: impl Fn(Option<&Frame>, Place) -> bool,
+    ) -> Result<(), OpenError> {
+        let mut place = Place { generation: header.generation, serial: header.serial, offset: FRAMES_START };
+        let mut last: Option<Frame> = None;
+        while !is_last(last.as_ref(), place) {
+            let Some((frame, len)) = self.frame_at(place) else { return Err(self.corrupt("a damaged journal frame")) };
+            if let Content::Spilled { len, hash } = frame.content {
+                spill::check(generation_dir, header.generation, frame.seq, len, hash)?;
+            }
+            place.offset += len as u64;
+            last = Some(frame);
+        }
+        Ok(())
     }
 
     fn at(&self, offset: u64) -> Option<&[u8]> {

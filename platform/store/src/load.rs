@@ -18,6 +18,7 @@ use crate::pending::{Overlay, Pending};
 use crate::report::{Meter, Reports};
 use crate::run::{Span, Writer};
 use crate::salvage;
+use crate::scrub::Scrub;
 use crate::seal::Root;
 use crate::sled_thread::{Frozen, Load, Worker};
 use crate::spill;
@@ -181,6 +182,8 @@ impl Opening<'_> {
             frozen: frozen.map(Arc::new),
             worker,
             compaction: None,
+            scrub: Scrub::default(),
+            mending: None,
             healing: None,
             builder: Weak::new(),
             checkpoint: None,

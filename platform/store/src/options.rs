@@ -2,6 +2,7 @@
 
 use crate::cipher::{Encryption, Mode};
 use crate::report::Progress;
+use crate::scrub::Pace;
 
 /// How a store behaves. `Options::default()` is right for a node.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Options {
     pub salvage: bool,
     /// Who hears how far a long opening has come.
     pub progress: Progress,
+    /// How fast [`crate::Store::scrub`] goes.
+    pub pace: Pace,
 }
 
 impl Default for Options {
@@ -28,6 +31,7 @@ impl Default for Options {
             encryption: Encryption::default(),
             salvage: false,
             progress: Progress::default(),
+            pace: Pace::default(),
         }
     }
 }

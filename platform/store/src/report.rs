@@ -2,7 +2,7 @@
 //! has come with what takes long.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often progress is told.
@@ -17,23 +17,85 @@ pub struct Report {
     pub lost: bool,
 }
 
-/// The last report of a store; whoever has a clone can ask at any time, without waiting for the store.
+/// What a store has to say of its files; whoever has a clone can ask at any time, without waiting for the store.
 #[derive(Clone, Default, Debug)]
-pub struct Reports(Arc<Mutex<Option<Report>>>);
+pub struct Reports(Arc<Mutex<Said>>);
+
+#[derive(Default, Debug)]
+struct Said {
+    last: Option<Report>,
+    count: u64,
+    ruined: Option<String>,
+    passes: u64,
+    last_pass: Option<Instant>,
+}
+
+/// How often a store that runs was looked through to the end.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Passes {
+    /// So often since it was opened.
+    pub count: u64,
+    /// When the last one ended.
+    pub last: Option<Instant>,
+}
 
 impl Reports {
     /// The last one; none when nothing was ever wrong since the store was opened.
     #[must_use]
     pub fn last(&self) -> Option<Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.said().last.clone()
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.said().count
+    }
+
+    /// Why the content cannot be read any more, of either copy: whoever has it has to write it anew ([`crate::Store::replace`]),
+    /// and until then commits fail. None when that is not so, or not any more.
+    #[must_use]
+    pub fn ruined(&self) -> Option<String> {
+        self.said().ruined.clone()
+    }
+
+    /// How often it was looked through while it ran ([`crate::Store::scrub`]).
+    #[must_use]
+    pub fn passes(&self) -> Passes {
+        let said = self.said();
+        Passes { count: said.passes, last: said.last_pass }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn looked_through(&self, now: Instant) {
+        let mut said = self.said();
+        said.passes += 1;
+        said.last_pass = Some(now);
+    }
+
+    pub(crate) fn ruin(&self, text: &str) {
+        self.set(Report { text: text.to_owned(), lost: false });
+        self.said().ruined = Some(text.to_owned());
+    }
+
+    /// A whole content was written.
+    pub(crate) fn renewed(&self) {
+        let why = self.said().ruined.take();
+        if let Some(why) = why {
+            self.set(Report { text: format!("{why}; that was done"), lost: false });
+        }
     }
 
     /// A loss is not covered up by a later report without one.
     pub(crate) fn set(&self, report: Report) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match last.as_mut().filter(|last| last.lost) {
+        let mut said = self.said();
+        said.count += 1;
+        match said.last.as_mut().filter(|last| last.lost) {
             Some(last) => last.text = format!("{}; {}", last.text, report.text),
-            None => *last = Some(report),
+            None => said.last = Some(report),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -443,8 +444,8 @@ impl Run {
 }
 
 /// Reads a run from its beginning, one chunk in memory at a time.
-pub(crate) struct Cursor<'a> {
-    run: &'a Run,
+pub(crate) struct Cursor<R> {
+    run: R,
     next_chunk: usize,
     bytes: Vec<u8>,
     /// Where the record after the current one begins.
@@ -452,9 +453,9 @@ pub(crate) struct Cursor<'a> {
     current: Option<(Key, Option<std::ops::Range<usize>>)>,
 }
 
-impl<'a> Cursor<'a> {
+impl<R: Deref<Target = Run>> Cursor<R> {
     /// Stands on the first record.
-    pub(crate) fn new(run: &'a Run) -> Result<Cursor<'a>, TreeError> {
+    pub(crate) fn new(run: R) -> Result<Cursor<R>, TreeError> {
         let mut cursor = Cursor { run, next_chunk: 0, bytes: Vec::new(), at: 0, current: None };
         cursor.advance()?;
         Ok(cursor)

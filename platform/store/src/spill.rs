@@ -4,6 +4,7 @@
 //! hash, so that trying a failed commit again never touches a file that a frame may already point to.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::fault::point;
@@ -13,6 +14,8 @@ use crate::seal::{Purpose, hasher};
 use crate::{COMMIT_BYTES_MAX, Change, CommitError, OpenError};
 
 const PREFIX: &str = "spill-";
+/// So much is read at a time where the content is not wanted.
+const PIECE_BYTES: usize = 64 * 1024;
 
 fn path(gen_dir: &Path, seq: u64, hash: u64) -> PathBuf {
     gen_dir.join(format!("{PREFIX}{seq}-{hash:016x}"))
@@ -63,6 +66,28 @@ pub(crate) fn read(
         return Err(OpenError::corrupt(path, "the file of a large commit fails its hash"));
     }
     decode_changes(&bytes).ok_or_else(|| OpenError::corrupt(path, "the file of a large commit makes no sense"))
+}
+
+/// Reads a file and checks its hash, a piece of it in memory.
+pub(crate) fn check(gen_dir: &Path, generation: u64, seq: u64, len: u64, expected: u64) -> Result<(), OpenError> {
+    let path = path(gen_dir, seq, expected);
+    let corrupt = |what: &str| OpenError::corrupt(&path, what);
+    let mut file = File::open(&path).map_err(|_| corrupt("the file of a large commit is missing"))?;
+    let (mut hasher, mut piece, mut left) = (hasher(Purpose::Spill, generation, seq), vec![0; PIECE_BYTES], len);
+    loop {
+        let count = file.read(&mut piece).map_err(|e| OpenError::io(&path, e))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(piece.get(..count).unwrap_or_default());
+        left =
+            left.checked_sub(count as u64).ok_or_else(|| corrupt("the file of a large commit has the wrong size"))?;
+    }
+    if left == 0 && hasher.digest() == expected {
+        Ok(())
+    } else {
+        Err(corrupt("the file of a large commit fails its hash"))
+    }
 }
 
 /// Removes the files of commits up to `seq`. What cannot be removed now is removed after the next checkpoint.

@@ -18,6 +18,7 @@ use crate::layout::{self, Lock, generation_dir, set_current, size};
 use crate::options::{Info, Options, State};
 use crate::pending::Pending;
 use crate::report::Reports;
+use crate::scrub::Scrub;
 use crate::seal::Root;
 use crate::sled_thread::{Checkpoint, Frozen, Worker};
 use crate::spill;
@@ -45,6 +46,10 @@ pub struct Store {
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) worker: Worker,
     pub(crate) compaction: Option<Compaction>,
+    /// How far looking through the files has come.
+    pub(crate) scrub: Scrub,
+    /// What to report when the checkpoint under way has made something good.
+    pub(crate) mending: Option<String>,
     /// What was wrong with sled, while it is made anew.
     pub(crate) healing: Option<String>,
     /// Lives as long as somebody builds the next generation.
@@ -76,6 +81,9 @@ impl Store {
         let said = meta.to_vec();
         let (meta, changes) = self.sealed(meta, changes)?;
         check_sizes(&meta, &changes)?;
+        if let Some(why) = self.reports.ruined() {
+            return Err(CommitError::Corrupt(why));
+        }
         self.settle_writing()?;
         self.poll();
         let content = encoded_len(&changes);
@@ -141,7 +149,7 @@ impl Store {
     }
 
     /// The archive is of no use any more; the next checkpoint writes it anew.
-    fn archive_failed(&mut self, why: &str) {
+    pub(crate) fn archive_failed(&mut self, why: &str) {
         tracing::warn!(why, "store: the archive is damaged; sled is read instead");
         self.archive = None;
     }

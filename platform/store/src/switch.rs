@@ -64,6 +64,7 @@ impl Store {
         self.meta.clone_from(&self.root.meta);
         (self.said, self.cipher) = (said, cipher);
         self.recent = Pending::default();
+        self.reports.renewed();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The mailbox is bounded and refuses rather than grows. A second, sleeping thread watches the deadline of what is
 //! being done: when it passes, that request and all waiting ones are answered *abandoned*, and so is every later one.
+//! While nobody asks for anything, the store is looked through (`scrub.rs`).
 //! No runtime and no reactor is needed to await the answers.
 
 use std::any::Any;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::build;
-use crate::{Change, CommitError, Info, Key, Store};
+use crate::{Change, CommitError, Info, Key, Reports, Store};
 
 /// How many requests may wait.
 const MAILBOX_MAX: usize = 64;
@@ -40,6 +41,7 @@ impl Default for Deadlines {
 pub struct Thread {
     handle: Arc<Handle>,
     deadlines: Deadlines,
+    reports: Reports,
 }
 
 /// A replacement under way on the store's thread. Dropping it leaves the old content.
@@ -58,6 +60,8 @@ struct Desk {
     /// The replacement being built, if any, and its number.
     replacement: Option<(u64, build::Builder)>,
     replacements: u64,
+    /// When the store wants to be looked through further.
+    scrub_at: Instant,
 }
 
 /// A request: does its work and returns how to tell the caller.
@@ -137,10 +141,11 @@ impl Thread {
     pub fn start(store: Store, deadlines: Deadlines) -> io::Result<Thread> {
         let shared = Arc::new(Shared::default());
         let handle = Arc::new(Handle(Arc::clone(&shared)));
+        let reports = store.reports();
         let watched = Arc::clone(&shared);
         Builder::new().name("store-watch".into()).spawn(move || watch(&watched))?;
-        Builder::new().name("store".into()).spawn(move || serve(&shared, store))?;
-        Ok(Thread { handle, deadlines })
+        Builder::new().name("store".into()).spawn(move || serve(&shared, store, deadlines.step))?;
+        Ok(Thread { handle, deadlines, reports })
     }
 
     /// See [`Store::commit`].
@@ -173,6 +178,11 @@ impl Thread {
     /// See [`CommitError`].
     pub async fn retry_writing(&self) -> Result<(), CommitError> {
         self.ask(self.deadlines.step, |desk| desk.store.retry_writing()).await
+    }
+
+    /// What the store has to say of its files.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Why the thread was given up, if it was.
@@ -299,9 +309,10 @@ impl Desk {
 }
 
 /// The store's thread.
-fn serve(shared: &Shared, store: Store) {
-    let mut desk = Desk { store, replacement: None, replacements: 0 };
-    while let Some(work) = next(shared) {
+fn serve(shared: &Shared, mut store: Store, step: Duration) {
+    let scrub_at = store.scrub(Instant::now());
+    let mut desk = Desk { store, replacement: None, replacements: 0, scrub_at };
+    while let Some(work) = next(shared, desk.scrub_at, step) {
         let done = catch_unwind(AssertUnwindSafe(|| work(&mut desk)));
         match done {
             Ok(tell) => {
@@ -330,14 +341,25 @@ fn text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
-/// The next request; `None` when there will be no more.
-fn next(shared: &Shared) -> Option<Work> {
+/// A piece of looking through the store, for when nobody asks for anything.
+fn scrub(step: Duration) -> Request {
+    let work = |desk: &mut Desk| {
+        desk.scrub_at = desk.store.scrub(Instant::now());
+        Box::new(|| ()) as Tell
+    };
+    Request { work: Box::new(work), abandon: Box::new(|_| ()), deadline: step }
+}
+
+/// The next request, which at `scrub_at` comes from here; `None` when there will be no more.
+fn next(shared: &Shared, scrub_at: Instant, step: Duration) -> Option<Work> {
     let mut mailbox = shared.lock();
     loop {
         if mailbox.abandoned.is_some() {
             return None;
         }
-        if let Some(request) = mailbox.waiting.pop_front() {
+        let left = scrub_at.saturating_duration_since(Instant::now());
+        let due = (left.is_zero() && !mailbox.closed).then(|| scrub(step));
+        if let Some(request) = mailbox.waiting.pop_front().or(due) {
             mailbox.current = Some((Instant::now() + request.deadline, request.abandon));
             if !mailbox.watching {
                 shared.begun.notify_one();
@@ -349,7 +371,7 @@ fn next(shared: &Shared) -> Option<Work> {
             shared.begun.notify_one();
             return None;
         }
-        mailbox = shared.posted.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+        mailbox = shared.posted.wait_timeout(mailbox, left).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
