@@ -1,7 +1,7 @@
-//! SIGKILL of the data plane at random moments of a stream of changes, 200 rounds: after each restart without a control
-//! plane the version is one that was sent whole, never older than the last durable ack, and all answers belong to it.
+//! SIGKILL of the data plane at random moments of a stream of changes: after each restart without a control plane the
+//! version is one that was sent whole, never older than the last durable ack, and all answers belong to it.
 //!
-//! `EDGE_KILL_ROUNDS` sets how many rounds there are in all, `EDGE_SEED` where their moments start.
+//! `EDGE_KILL_ROUNDS` sets how many rounds there are in all (200 if it is not set), `EDGE_SEED` where their moments start.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ fn generation(n: u64) -> Vec<Value> {
 }
 
 #[test]
-fn restarts_whole_and_never_before_the_last_ack_200_times() {
+fn restarts_whole_and_never_before_the_last_ack() {
     let (rounds, seed) = (number("EDGE_KILL_ROUNDS", ROUNDS), number("EDGE_SEED", 0));
     std::thread::scope(|scope| {
         for lane in 0..LANES {

@@ -2,7 +2,7 @@
 //! answered is there whole, one that was not is there whole or not at all, the epoch goes on, and the data plane that
 //! was there all the time follows without starting over.
 //!
-//! `EDGE_KILL_ROUNDS` sets how many rounds there are in all, `EDGE_SEED` where their moments start.
+//! `EDGE_KILL_ROUNDS` sets how many rounds there are in all (100 if it is not set), `EDGE_SEED` where their moments start.
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
