@@ -140,6 +140,16 @@ impl Bench {
             }
             report(&format!("{changes} one-field changes, one by one, connected"), before, link.bytes());
         }
+        // Beyond those that there are, which it does not touch.
+        let mut next = self.config.shape.routes;
+        for count in [1, 10, 100, 1_000] {
+            let puts: Vec<Value> = (next..next + count).map(|index| put("routes", self.config.route(index))).collect();
+            next += count;
+            let before = link.bytes();
+            let version = apply(&mut self.cp, &puts);
+            acknowledged_by(&mut self.cp, &dp, version);
+            report(&format!("{count} new routes in one transaction, connected"), before, link.bytes());
+        }
     }
 
     /// One-field changes of so many routes while a data plane is away, with so many deletions beside.

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use tests::generate::{Config, Shape};
-use tests::pair::{Pair, load};
+use tests::pair::{Pair, load, put};
 
 /// What TLS 1.3 adds to a record: header, type, tag.
 const RECORD_BYTES: u64 = 22;
@@ -43,6 +43,41 @@ fn cost(total: usize) -> Cost {
     // The first change of a session may carry what only the first carries (a TLS ticket); the second is what counts.
     patch(false);
     patch(true)
+}
+
+/// What a node is sent that holds nothing of it: packed, one entity with what both ends know of entities, many with each other.
+#[test]
+fn new_entities_travel_packed() {
+    let mut pair = Pair::start();
+    let config = Config { shape: Shape::of(300), seed: 1, origin: pair.origin.address() };
+    load(&pair.lab, &mut pair.cp, &config.declarative());
+    pair.acknowledged();
+    let service = json!({ "id": config.id("services", 0) });
+    let mut next = 0;
+    let mut cost = |count: usize| {
+        let routes: Vec<_> = (next..next + count)
+            .map(|index| {
+                let path = format!("~/orders/{index}/(?<id>[^/]+)$");
+                put(
+                    "routes",
+                    json!({ "id": model::Id::random(), "name": format!("orders-{index}"), "service": service,
+                    "hosts": ["api.example.com"], "paths": [path], "methods": ["GET", "POST"],
+                    "tags": ["env:production", "team:payments"] }),
+                )
+            })
+            .collect();
+        next += count;
+        let before = pair.link.bytes().1;
+        pair.apply(&routes);
+        pair.acknowledged();
+        pair.link.bytes().1 - before - RECORD_BYTES
+    };
+    // The first change of a session may carry what only the first carries.
+    cost(1);
+    let (one, hundred) = (cost(1), cost(100));
+    println!("new routes: {one} bytes for one, {hundred} for a hundred in one transaction");
+    assert!((60..=150).contains(&one), "{one} bytes for one");
+    assert!(hundred < 60 * one, "{hundred} bytes for a hundred");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use super::bases::Bases;
 use super::blobs::Blobs;
 use super::in_use::Users;
+use super::packer::Packer;
 use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
 use std::collections::{BTreeSet, HashMap};
@@ -13,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use wire::compat::InUse;
 use wire::cp::Source;
-use wire::delta::Builder;
+use wire::delta::{Builder, Form};
 use wire::full::{Cursor, Wanted};
+use wire::pack::Pack;
 use wire::patch::IdPrefix;
 use wire::reconcile::Sketching;
 use wire::{Encoded, Offer};
@@ -32,6 +34,7 @@ pub struct Sources {
     newest: Mutex<Newest>,
     blobs: Arc<Blobs>,
     bases: Arc<Mutex<Bases>>,
+    packer: Arc<Packer>,
 }
 
 struct Newest {
@@ -39,8 +42,8 @@ struct Newest {
     users: Users,
 }
 
-/// Encoded steps by where they start and whether they may hold patches; none where a step is over the limits.
-type Steps = HashMap<(u64, bool), Option<Arc<Encoded>>>;
+/// Encoded steps by where they start and how they may be written; none where a step is over the limits.
+type Steps = HashMap<(u64, Form), Option<Arc<Encoded>>>;
 
 /// One version with what sessions share of it.
 pub struct Published {
@@ -49,6 +52,7 @@ pub struct Published {
     steps: Mutex<Steps>,
     blobs: Arc<Blobs>,
     bases: Arc<Mutex<Bases>>,
+    packer: Arc<Packer>,
 }
 
 impl Sources {
@@ -60,8 +64,9 @@ impl Sources {
         users.update(&View::empty(0), &view);
         let blobs = Blobs::new();
         let bases = Arc::<Mutex<Bases>>::default();
-        let published = Arc::new(Published::new(view, &users, blobs.clone(), bases.clone()));
-        Self { changelog, newest: Mutex::new(Newest { published, users }), blobs, bases }
+        let packer = Arc::<Packer>::default();
+        let published = Arc::new(Published::new(view, &users, blobs.clone(), bases.clone(), packer.clone()));
+        Self { changelog, newest: Mutex::new(Newest { published, users }), blobs, bases, packer }
     }
 
     /// Changes whenever a full sync that sessions may be waiting for has been made.
@@ -86,16 +91,18 @@ impl Sources {
             let before = published.clone();
             newest.users.update(&before, &view);
             self.bases.lock().unwrap_or_else(PoisonError::into_inner).update(&before, &view);
-            newest.published = Arc::new(Published::new(view, &newest.users, self.blobs.clone(), self.bases.clone()));
+            let Self { blobs, bases, packer, .. } = self;
+            newest.published =
+                Arc::new(Published::new(view, &newest.users, blobs.clone(), bases.clone(), packer.clone()));
         }
         newest.published.clone()
     }
 }
 
 impl Published {
-    fn new(view: Arc<View>, users: &Users, blobs: Arc<Blobs>, bases: Arc<Mutex<Bases>>) -> Self {
+    fn new(view: Arc<View>, users: &Users, blobs: Arc<Blobs>, bases: Arc<Mutex<Bases>>, packer: Arc<Packer>) -> Self {
         let in_use = users.sum(&view);
-        Self { view, in_use, steps: Mutex::default(), blobs, bases }
+        Self { view, in_use, steps: Mutex::default(), blobs, bases, packer }
     }
 
     /// The view that is sent.
@@ -108,19 +115,19 @@ impl Published {
         &self.blobs
     }
 
-    fn encode(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
+    fn encode(&self, from: u64, form: Form) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.view.version, self.view.root(Audience::ALL));
-        let gone = if patches { self.gone_since(from) } else { BTreeSet::new() };
+        let gone = if form.patches { self.gone_since(from) } else { BTreeSet::new() };
         for change in self.view.changes_since(from).ok()? {
             match change {
-                Change::Put(record) => match self.base(&record, from).filter(|_| patches) {
+                Change::Put(record) => match self.base(&record, from).filter(|_| form.patches) {
                     Some(base) => builder.patch(&record, self.prefix(record.kind, record.id, &gone), &base),
                     None => builder.put(&record),
                 },
                 Change::Delete { kind, id } => builder.delete(kind, id),
             };
         }
-        builder.finish().map(Arc::new)
+        if form.packed { builder.finish_packed(&*self.packer) } else { builder.finish() }.map(Arc::new)
     }
 
     /// The body that nodes at that version have of an entity that has changed since.
@@ -172,16 +179,20 @@ impl Source for Published {
         &self.in_use
     }
 
-    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, form: Form) -> Option<Arc<Encoded>> {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(step) = steps.get(&(from, patches)) {
+        if let Some(step) = steps.get(&(from, form)) {
             return step.clone();
         }
-        let step = self.encode(from, patches);
+        let step = self.encode(from, form);
         if steps.len() < STEPS_MAX {
-            steps.insert((from, patches), step.clone());
+            steps.insert((from, form), step.clone());
         }
         step
+    }
+
+    fn packer(&self) -> &dyn Pack {
+        &*self.packer
     }
 
     fn puts_since(&self, version: u64, most: u64) -> u64 {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
 pub use answer::{Ack, Nack, NackCode, Want};
 pub use full::{FullBegin, FullData, FullEnd, FullGet};
-pub use kind::{CODEC_RAW, CODEC_ZSTD, Type};
+pub use kind::{CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, Type};
 pub use link::{Bye, ByeReason, Ping, Pong};
 pub use symbols::{Symbols, SymbolsGet};
 

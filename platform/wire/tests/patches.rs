@@ -140,7 +140,7 @@ fn a_one_field_change_costs_a_few_dozen_bytes_whatever_the_body_is() {
     };
     let (patch, whole) = (cost(Hello::PATCHES), cost(0));
     println!("{patch} bytes as a patch, {whole} whole");
-    assert!(patch <= 40 && whole >= 300);
+    assert!(patch <= 40 && whole > patch, "packed as the whole is");
 }
 
 #[test]

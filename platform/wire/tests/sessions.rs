@@ -8,7 +8,7 @@ use model::{Id, Kind};
 use std::sync::Arc;
 use wire::compat::SyncStatus;
 use wire::cp::Source;
-use wire::delta::Op;
+use wire::delta::{Form, Op};
 use wire::full::{BlobError, Unpack, blob};
 use wire::limits::{
     ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, NACK_PAUSE_MS_MAX,
@@ -301,7 +301,7 @@ fn a_thousand_nodes_share_one_encoding() {
         fn in_use(&self) -> &wire::compat::InUse {
             self.0.in_use()
         }
-        fn delta(&self, from: u64, _patches: bool) -> Option<Arc<Encoded>> {
+        fn delta(&self, from: u64, _form: Form) -> Option<Arc<Encoded>> {
             assert_eq!(from, self.1.from());
             Some(Arc::clone(&self.1))
         }
@@ -313,7 +313,7 @@ fn a_thousand_nodes_share_one_encoding() {
         }
     }
     let db = db(6);
-    let shared = Shared(db.clone(), db.delta(5, false).unwrap());
+    let shared = Shared(db.clone(), db.delta(5, Form::default()).unwrap());
     let hello = Pair::at(db.clone(), 5).up[0].clone();
     let config = Arc::new(cp::Config::new(Id(2), "0.1.0".into()));
     for _ in 0..1_000 {

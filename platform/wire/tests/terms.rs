@@ -7,6 +7,7 @@ use lab::Db;
 use model::Id;
 use std::sync::Arc;
 use wire::cp::{self, Source};
+use wire::delta::Form;
 use wire::dp;
 use wire::message::{ByeReason, Have, Message, Mode, RefuseReason, Welcome};
 use wire::succession::replaces;
@@ -36,8 +37,8 @@ impl Source for Of {
     fn in_use(&self) -> &wire::compat::InUse {
         self.db.in_use()
     }
-    fn delta(&self, from: u64, patches: bool) -> Option<Arc<wire::Encoded>> {
-        self.db.delta(from, patches)
+    fn delta(&self, from: u64, form: Form) -> Option<Arc<wire::Encoded>> {
+        self.db.delta(from, form)
     }
     fn record(&self, kind: u8, id: Id) -> Option<model::Record> {
         self.db.record(kind, id)

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::Source;
-use wire::delta::Builder;
+use wire::delta::{Builder, Form};
 use wire::full::Wanted;
 use wire::message::{Have, Mode};
 use wire::reconcile::{Content, Sketch, Sketching};
@@ -57,7 +57,7 @@ impl Source for Few {
     fn in_use(&self) -> &InUse {
         &self.in_use
     }
-    fn delta(&self, from: u64, _patches: bool) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, _form: Form) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.head(), self.root());
         for record in records() {
             builder.put(&record);

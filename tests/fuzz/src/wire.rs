@@ -8,10 +8,12 @@ use wire::frame::{Decoder, Frame};
 use wire::full::{Unpack, Written};
 use wire::limits::PAYLOAD_BYTES_MAX;
 use wire::message::{
-    Ack, Bye, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message, Mode,
+    Ack, Bye, CODEC_DICTIONARY, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message,
+    Mode,
 };
 use wire::message::{Partial, Ping, PluginVersion, Pong, RefuseReason, Want, Welcome};
 use wire::message::{Symbols, SymbolsGet};
+use wire::pack::{DICTIONARY, MAGIC, Pack};
 use wire::patch::IdPrefix;
 use wire::reconcile::Symbol;
 use wire::{ByeReason, Cursor, Nack, NackCode, ProtocolError};
@@ -267,7 +269,26 @@ pub(crate) fn delta_seeds() -> Vec<Vec<u8>> {
         base.drain(..n.min(base.len()));
         patched.patch(record, IdPrefix::of(record.id, 2 + 7 * n), &base);
     }
-    [small, large, patched].into_iter().filter_map(|builder| Some(unframed(&builder.finish()?.frames()))).collect()
+    let mut many = Builder::new(7, 300, 9);
+    for id in 0..40u128 {
+        many.put(&Record { id: Id(id), ..records().swap_remove((id % 3) as usize) });
+    }
+    let plain = [&small, &large, &patched].map(|builder| builder.clone().finish());
+    let packed = [small, patched, many].map(|builder| builder.finish_packed(&Zstd));
+    plain.into_iter().chain(packed).flatten().map(|step| unframed(&step.frames())).collect()
+}
+
+/// Packs short steps with the dictionary and long ones without.
+struct Zstd;
+
+impl Pack for Zstd {
+    fn pack(&self, plain: &[u8]) -> Option<(u8, Vec<u8>)> {
+        let (codec, dictionary) =
+            if plain.len() < 4096 { (CODEC_DICTIONARY, DICTIONARY) } else { (CODEC_ZSTD, &[][..]) };
+        let mut compressor = zstd::bulk::Compressor::with_dictionary(1, dictionary).ok()?;
+        compressor.include_dictid(false).ok()?;
+        Some((codec, compressor.compress(plain).ok()?.split_off(MAGIC.len())))
+    }
 }
 
 /// A compressed stream of entities, announced generously: unpacking ends, within its bounds.

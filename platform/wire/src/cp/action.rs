@@ -2,10 +2,11 @@
 
 use super::hold::Held;
 use crate::compat::{FieldInUse, InUse, Incompatible, SyncStatus};
-use crate::delta::Encoded;
+use crate::delta::{Encoded, Form};
 use crate::error::ProtocolError;
 use crate::full::{Cursor, Offer, Wanted};
 use crate::message::{Bye, Hello, Mode, Nack, RefuseReason};
+use crate::pack::{Pack, Plain};
 use crate::reconcile::Sketching;
 use bytes::Bytes;
 use model::{Id, Record};
@@ -28,9 +29,13 @@ pub trait Source {
     /// What the configuration needs of a node.
     fn in_use(&self) -> &InUse;
     /// The step from `from` (between floor and head) to head: each entity that changed since once, as it is at head.
-    /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA. With `patches` it may
-    /// hold patches of the bodies that a node at `from` was sent.
-    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>>;
+    /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA. It need not make use of
+    /// all that `form` allows.
+    fn delta(&self, from: u64, form: Form) -> Option<Arc<Encoded>>;
+    /// What packs a step that is written for one node alone.
+    fn packer(&self) -> &dyn Pack {
+        &Plain
+    }
     /// How many entities were created or changed after `version`, counting no further than `most`; `most` where that is
     /// not known.
     fn puts_since(&self, _version: u64, most: u64) -> u64 {

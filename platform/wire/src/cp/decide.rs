@@ -3,9 +3,10 @@
 
 use super::{Action, Closed, Report, Session, Source, State, Work};
 use crate::compat::{self, SyncStatus, Verdict};
-use crate::delta::{Builder, Encoded, Entity, Op};
+use crate::delta::{Builder, Encoded, Entity, Form, Op};
 use crate::full::{Offer, Sender, Wanted};
-use crate::message::{ByeReason, CODEC_ZSTD, Hello, Message, Mode};
+use crate::message::{ByeReason, CODEC_DICTIONARY, CODEC_ZSTD, Hello, Message, Mode};
+use crate::pack::Plain;
 use std::sync::Arc;
 
 impl Session {
@@ -87,11 +88,11 @@ impl Session {
 
     /// The step to head, with what the node wanted in it.
     pub(super) fn step(&mut self, source: &dyn Source) -> Option<Arc<Encoded>> {
-        let (from, head) = (self.report.applied, source.head());
+        let (from, head, form) = (self.report.applied, source.head(), self.form());
         let step = if from == head {
             Arc::new(Builder::new(head, head, source.root()).finish()?)
         } else {
-            source.delta(from, self.patching.is_on())?
+            source.delta(from, form)?
         };
         if self.wanted.is_empty() {
             return Some(step);
@@ -100,7 +101,14 @@ impl Session {
             Some(record) => Op::Put(Entity::from(&record)),
             None => Op::Delete { kind, id },
         });
-        step.with(extra).map(Arc::new)
+        let packer = if form.packed { source.packer() } else { &Plain };
+        step.with(extra, packer).map(Arc::new)
+    }
+
+    /// How a step may be written for this node now.
+    fn form(&self) -> Form {
+        let packed = self.node.as_ref().is_some_and(|node| node.takes(CODEC_DICTIONARY));
+        Form { patches: self.patching.is_on(), packed }
     }
 
     pub(super) fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {

@@ -4,7 +4,8 @@ use crate::delta::{Delta, Entity};
 use crate::error::ProtocolError;
 use crate::limits::{FULL_WINDOW_BYTES, HEARTBEAT_S};
 use crate::message::{
-    Bye, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason, Welcome,
+    Bye, CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason,
+    Welcome,
 };
 use crate::reconcile::Step;
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl Identity {
             incremental: true,
             heartbeat_s: HEARTBEAT_S,
             full_window: FULL_WINDOW_BYTES,
-            codecs: vec![CODEC_RAW, CODEC_ZSTD],
+            codecs: vec![CODEC_RAW, CODEC_DICTIONARY, CODEC_ZSTD],
             features: 0,
         }
     }

@@ -73,6 +73,11 @@ impl Type {
 /// The bytes as they are.
 pub const CODEC_RAW: u8 = 0;
 
+/// One zstd frame without its magic number, with [`crate::pack::DICTIONARY`]. For the operations of a DELTA; a node that lists
+/// it takes them packed, with this codec or with [`CODEC_ZSTD`].
+pub const CODEC_DICTIONARY: u8 = 1;
+
 /// One zstd frame (RFC 8878) without a dictionary, with a window of at most 2^20 bytes
-/// ([`crate::limits::BLOB_WINDOW_LOG_MAX`]). For the stream of a full sync as a whole, nothing smaller.
+/// ([`crate::limits::BLOB_WINDOW_LOG_MAX`]). For the stream of a full sync as a whole; packed
+/// operations have it without its magic number.
 pub const CODEC_ZSTD: u8 = 2;

@@ -3,6 +3,7 @@
 
 use super::Flaw;
 use super::client::Held;
+use crate::lab::Zstd;
 use crate::lab::{Key, Rng, State, record, root_of};
 use model::{Change, Id, Kind, Record};
 use std::cell::RefCell;
@@ -10,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::{self, Source};
-use wire::delta::{Builder, Encoded};
+use wire::delta::{Builder, Encoded, Form};
 use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
+use wire::pack::Pack;
 use wire::patch::IdPrefix;
 use wire::reconcile::{Content, Sketch, Sketching};
 use wire::succession::promoted;
@@ -198,13 +200,13 @@ impl Source for View {
     fn in_use(&self) -> &InUse {
         &self.in_use
     }
-    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, form: Form) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.version, self.root());
         let gone = self.gone_since(from);
         let memory = self.memory.borrow();
         for (key, record) in self.state.iter().filter(|(_, record)| record.version > from) {
             let is_base = |(of, since, until, _): &&(Key, u64, u64, _)| of == key && (*since..=*until).contains(&from);
-            match memory.bases.iter().find(is_base).filter(|_| patches) {
+            match memory.bases.iter().find(is_base).filter(|_| form.patches) {
                 Some((_, _, _, body)) => builder.patch(record, self.prefix(*key, &gone), body),
                 None => builder.put(record),
             };
@@ -212,7 +214,10 @@ impl Source for View {
         for (kind, id) in gone {
             builder.delete(kind, id);
         }
-        builder.finish().map(Arc::new)
+        if form.packed { builder.finish_packed(&Zstd) } else { builder.finish() }.map(Arc::new)
+    }
+    fn packer(&self) -> &dyn Pack {
+        &Zstd
     }
     fn puts_since(&self, version: u64, most: u64) -> u64 {
         (self.state.values().filter(|record| record.version > version).count() as u64).min(most)

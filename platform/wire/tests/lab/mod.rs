@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::Source;
-use wire::delta::{Builder, Encoded};
+use wire::delta::{Builder, Encoded, Form};
 use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
-use wire::message::{CODEC_RAW, Have, Hello, KindVersion, Message};
+use wire::message::{CODEC_DICTIONARY, CODEC_RAW, Have, Hello, KindVersion, Message};
+use wire::pack::{DICTIONARY, MAGIC, Pack};
 use wire::patch::IdPrefix;
 use wire::reconcile::{Content, Sketch, Sketching};
 use wire::{Blob, Cursor, Offer, cp};
@@ -154,12 +155,12 @@ impl Source for Db {
     fn in_use(&self) -> &InUse {
         &self.in_use
     }
-    fn delta(&self, from: u64, patches: bool) -> Option<Arc<Encoded>> {
+    fn delta(&self, from: u64, form: Form) -> Option<Arc<Encoded>> {
         let mut builder = Builder::new(from, self.head(), self.root());
         let later = self.touched.iter().skip(from as usize + 1).flatten();
         for (kind, id) in later.copied().collect::<BTreeSet<_>>() {
             match self.state().get(&(kind, id)) {
-                Some(record) => match self.at(from).and_then(|then| then.get(&(kind, id))).filter(|_| patches) {
+                Some(record) => match self.at(from).and_then(|then| then.get(&(kind, id))).filter(|_| form.patches) {
                     Some(base) => drop(builder.patch(record, self.prefix(from, kind, id), &base.body)),
                     None => drop(builder.put(record)),
                 },
@@ -167,7 +168,10 @@ impl Source for Db {
                 None => {}
             }
         }
-        builder.finish().map(Arc::new)
+        if form.packed { builder.finish_packed(&Zstd) } else { builder.finish() }.map(Arc::new)
+    }
+    fn packer(&self) -> &dyn Pack {
+        &Zstd
     }
     fn puts_since(&self, version: u64, most: u64) -> u64 {
         (self.state().values().filter(|record| record.version > version).count() as u64).min(most)
@@ -206,6 +210,17 @@ impl Source for Db {
         let blob = Blob::new(written, encoder.finish().unwrap().into()).unwrap();
         blobs.insert(self.head(), blob.clone());
         Offer::Blob(blob)
+    }
+}
+
+/// Packs with the dictionary.
+pub(crate) struct Zstd;
+
+impl Pack for Zstd {
+    fn pack(&self, plain: &[u8]) -> Option<(u8, Vec<u8>)> {
+        let mut compressor = zstd::bulk::Compressor::with_dictionary(1, DICTIONARY).ok()?;
+        compressor.include_dictid(false).ok()?;
+        Some((CODEC_DICTIONARY, compressor.compress(plain).ok()?.split_off(MAGIC.len())))
     }
 }
 
