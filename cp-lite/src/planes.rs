@@ -1,7 +1,10 @@
 //! The other control planes of the cluster as this one knows them: the writer that it follows, if it does, and those
 //! that follow it. Passive memory as [`crate::fleet`] is; sync writes it, the Admin API shows it.
 
+mod confirmed;
+
 use crate::fleet::{HeldBack, Unconfirmed};
+use confirmed::Confirmed;
 use model::Id;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,6 +29,7 @@ pub struct Planes {
     /// Whether a session with a writer is up.
     attached: watch::Sender<bool>,
     followers: Mutex<BTreeMap<Id, Row>>,
+    confirmed: Mutex<Confirmed>,
     confirmations: watch::Sender<u64>,
     /// The latest term that a node told of, and the greatest epoch of it.
     seen: Mutex<(u32, u64)>,
@@ -89,8 +93,6 @@ struct Row {
     follower: Follower,
     /// How many nodes it serves, and those that follow it.
     nodes: Vec<PlaneNodes>,
-    /// What somebody has confirmed of what it holds back; gone with the connection.
-    confirmed: Option<HeldBack>,
     /// Tells its connections apart.
     session: u64,
 }
@@ -130,6 +132,7 @@ impl Planes {
             upstream: Mutex::default(),
             attached: watch::Sender::new(false),
             followers: Mutex::default(),
+            confirmed: Mutex::default(),
             confirmations: watch::Sender::new(0),
             seen: Mutex::default(),
             address,
@@ -207,7 +210,7 @@ impl Planes {
             return Err(Unwelcome::TooMany);
         }
         let session = before.unwrap_or_default() + 1;
-        followers.insert(id, Row { follower, nodes: Vec::new(), confirmed: None, session });
+        followers.insert(id, Row { follower, nodes: Vec::new(), session });
         Ok(Connection(session))
     }
 
@@ -215,32 +218,34 @@ impl Planes {
     pub fn report(&self, id: Id, connection: Connection, epoch: u64, version: u64, held: Option<HeldBack>) {
         if let Some(row) = self.lock().get_mut(&id).filter(|row| row.session == connection.0) {
             (row.follower.epoch, row.follower.version, row.follower.held) = (epoch, version, held);
+            if held.is_none() {
+                self.confirmed().arrived(id, epoch, version);
+            }
         }
     }
 
-    /// Confirms that a follower may take what it holds back, if that is still this version of this epoch. Holds while it is
-    /// connected.
+    /// Confirms that a follower may take what it holds back, if that is still this version of this epoch. Holds until it
+    /// has done so, over its connections.
     ///
     /// # Errors
     /// See [`Unconfirmed`]; nothing has changed.
     pub fn confirm(&self, id: Id, epoch: u64, version: u64) -> Result<HeldBack, Unconfirmed> {
-        let mut followers = self.lock();
-        let row = followers.get_mut(&id).ok_or(Unconfirmed::UnknownNode)?;
+        let followers = self.lock();
+        let row = followers.get(&id).ok_or(Unconfirmed::UnknownNode)?;
         let held = row.follower.held.ok_or(Unconfirmed::NothingHeld)?;
         if (held.epoch, held.version) != (epoch, version) {
             return Err(Unconfirmed::Other(held));
         }
-        row.confirmed = Some(held);
+        self.confirmed().keep(id, held);
         drop(followers);
         self.confirmations.send_modify(|count| *count += 1);
         Ok(held)
     }
 
-    /// How many entities of a follower may go on the way into this epoch, as somebody has confirmed; once.
+    /// How many entities of a follower may go on the way into this epoch, as somebody has confirmed.
     #[must_use]
-    pub fn take_confirmed(&self, id: Id, epoch: u64) -> Option<u64> {
-        let confirmed = self.lock().get_mut(&id)?.confirmed.take();
-        confirmed.filter(|confirmed| confirmed.epoch == epoch).map(|confirmed| confirmed.gone)
+    pub fn confirmed_of(&self, id: Id, epoch: u64) -> Option<u64> {
+        self.confirmed().of(id, epoch)
     }
 
     /// Changes whenever something is confirmed.
@@ -346,6 +351,11 @@ impl Planes {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, Row>> {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Taken after the lock of the rows, where both are.
+    fn confirmed(&self) -> MutexGuard<'_, Confirmed> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -384,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_follower_holds_back_is_confirmed_once_and_as_it_was_shown() {
+    fn what_a_follower_holds_back_is_confirmed_as_it_was_shown_until_it_has_arrived() {
         let planes = Planes::new(Vec::new());
         let connection = connect(&planes, 1, false).unwrap();
         assert_eq!(planes.confirm(Id(2), 7, 3), Err(Unconfirmed::UnknownNode));
@@ -392,13 +402,33 @@ mod tests {
         let held = HeldBack { epoch: 7, version: 3, gone: 90, of: 100 };
         planes.report(Id(1), connection, 6, 5, Some(held));
         assert_eq!(planes.confirm(Id(1), 7, 2), Err(Unconfirmed::Other(held)));
-        assert_eq!(planes.take_confirmed(Id(1), 7), None);
+        assert_eq!(planes.confirmed_of(Id(1), 7), None);
         let heard = planes.confirmations();
         assert_eq!(planes.confirm(Id(1), 7, 3), Ok(held));
         assert!(heard.has_changed().unwrap());
-        assert_eq!([7, 7].map(|epoch| planes.take_confirmed(Id(1), epoch)), [Some(90), None]);
-        planes.confirm(Id(1), 7, 3).unwrap();
-        assert_eq!(planes.take_confirmed(Id(1), 8), None, "for another epoch than was shown");
+        assert_eq!((planes.confirmed_of(Id(1), 7), planes.confirmed_of(Id(1), 8)), (Some(90), None));
+
+        // The connection is cut before the follower has taken it; it comes back with what it had.
+        planes.disconnect(Id(1), connection);
+        let connection = connect(&planes, 1, false).unwrap();
+        planes.report(Id(1), connection, 6, 5, None);
+        assert_eq!(planes.confirmed_of(Id(1), 7), Some(90));
+        planes.report(Id(1), connection, 7, 4, None);
+        assert_eq!(planes.confirmed_of(Id(1), 7), None, "it has arrived");
+    }
+
+    #[test]
+    fn confirmations_for_followers_that_never_come_back_are_bounded() {
+        let planes = Planes::new(Vec::new());
+        let confirm = |id: u128| {
+            let connection = connect(&planes, id, false).unwrap();
+            planes.report(Id(id), connection, 6, 5, Some(HeldBack { epoch: 7, version: 3, gone: 9, of: 10 }));
+            planes.confirm(Id(id), 7, 3).unwrap();
+            planes.disconnect(Id(id), connection);
+        };
+        let ids = 100..=100 + FOLLOWERS_MAX as u128;
+        ids.clone().for_each(confirm);
+        assert_eq!(ids.filter(|id| planes.confirmed_of(Id(*id), 7).is_some()).count(), FOLLOWERS_MAX);
     }
 
     #[test]

@@ -288,7 +288,8 @@ impl Task<'_> {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "follower connected");
                 self.who = Some(Who::Follower(hello.node, connection, hello.hostname.clone()));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
-                let mut actions = self.session.admit(source);
+                let mut actions = self.confirm(source);
+                actions.extend(self.session.admit(source));
                 actions.extend(self.session.tell_planes(self.cluster.planes.all()));
                 actions
             }
@@ -306,7 +307,7 @@ impl Task<'_> {
     fn confirm(&mut self, source: &Published) -> Vec<Action> {
         let gone = match &self.who {
             Some(Who::Node(id, ..)) => self.cluster.fleet.confirmed(*id, source.epoch()),
-            Some(Who::Follower(id, ..)) => self.cluster.planes.take_confirmed(*id, source.epoch()),
+            Some(Who::Follower(id, ..)) => self.cluster.planes.confirmed_of(*id, source.epoch()),
             None => None,
         };
         gone.map_or_else(Vec::new, |gone| self.session.confirm(gone, source))

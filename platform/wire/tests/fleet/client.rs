@@ -103,8 +103,9 @@ pub(crate) struct Client {
     pub(crate) confirmed: u64,
     /// The highest durable version that was acknowledged, with its epoch.
     pub(crate) promised: (u64, u64),
-    /// The epochs that it was in before.
+    /// The epochs that it was in before, and those that it knows to have been in after a crash.
     pub(crate) left: BTreeSet<u64>,
+    pub(crate) left_durably: BTreeSet<u64>,
     /// How far its clock is from that of the world.
     pub(crate) clock: u64,
 }
@@ -127,6 +128,7 @@ impl Client {
             confirmed: 0,
             promised: (0, 0),
             left: BTreeSet::new(),
+            left_durably: BTreeSet::new(),
             clock: rng.below(1_000_000),
         }
     }

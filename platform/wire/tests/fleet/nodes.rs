@@ -253,6 +253,7 @@ impl World {
         let mut actions = Vec::new();
         if !disk_fails {
             client.stored = next.clone();
+            client.left_durably = client.left.clone();
             if power_fails {
                 // Power cut between commit and swap.
                 client.live = next;
@@ -282,6 +283,7 @@ impl World {
         client.session = session(client.who, &mut self.rng);
         client.drop_staged();
         client.live = client.stored.clone();
+        client.left = client.left_durably.clone();
         client.clock = self.rng.below(1_000_000);
         if let Some((_, bytes)) = &mut client.blob {
             bytes.truncate(bytes.len() / 1000 * 1000);
