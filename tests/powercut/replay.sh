@@ -10,6 +10,8 @@ set -eu
 
 states=${1:-400}
 seed=${2:-1}
+# A run of the writer is recorded for so many states; each run is another, by its salt.
+record_for=1000
 # So many commits bring everything that can happen to a store at least once; after a recovery, so many suffice.
 commits=405
 commits_after=30
@@ -53,44 +55,50 @@ record() { # writer and its arguments
     strace -f --seccomp-bpf -qq -xx -s 8388608 -e signal=none -e trace="$calls" -o "$work/record" "$@" >"$work/said"
 }
 
-run_of() { # writer: records a run from nothing
+run_of() { # writer, salt: records a run from nothing
     rm -rf "$fast/top"
     mkdir -p "$fast/top" "$fast/scratch"
-    record "$1" work "$fast/top" "$commits"
+    record "$1" work "$fast/top" "$commits" "$2"
 }
 
-replay() { # states, and what else there is to say: checks them with the program that would be released
-    count=$1
-    shift
-    "$work/store" replay "$work/record" "$fast/top" "$fast/scratch" "$count" "$seed" "$@"
+replay() { # states, seed, and what else there is to say: checks them with the program that would be released
+    "$work/store" replay "$work/record" "$fast/top" "$fast/scratch" "$@"
+}
+
+recover() { # recoveries, seed: cuts recoveries from some cuts of what is recorded
+    "$work/store" keep "$work/record" "$fast/top" "$fast/kept" "$1" "$(($2 + 1000000))"
+    for kept in "$fast"/kept/*; do
+        rm -rf "$fast/top"
+        cp -R "$kept/before" "$fast/top"
+        record "$work/store" resume "$fast/top" "$kept/promise" "$commits_after"
+        replay "$recovery_states" "$2" before "$kept/before" >"$work/recovery.log" || {
+            cat "$work/recovery.log"
+            echo "cut again: seed $2 recovery ${kept##*/}, after $(cat "$kept/promise")" >&2
+            exit 1
+        }
+        rm -rf "$kept"
+    done
+    echo "the same of $1 recoveries, cut in $(($1 * recovery_states)) states"
 }
 
 failed=1
-echo "store:"
-run_of "$work/store"
-replay "$states"
-
-recoveries=$((states / recovery_for))
-echo "$recoveries recoveries, each with $recovery_states states:"
-"$work/store" keep "$work/record" "$fast/top" "$fast/kept" "$recoveries" "$((seed + 1000000))"
-for kept in "$fast"/kept/*; do
-    rm -rf "$fast/top"
-    cp -R "$kept/before" "$fast/top"
-    record "$work/store" resume "$fast/top" "$kept/promise" "$commits_after"
-    replay "$recovery_states" before "$kept/before" >"$work/recovery.log" || {
-        cat "$work/recovery.log"
-        echo "cut again after $(cat "$kept/promise"), number ${kept##*/}" >&2
-        exit 1
-    }
-    rm -rf "$kept"
+left=$states
+salt=$seed
+while [ "$left" -gt 0 ]; do
+    count=$((left < record_for ? left : record_for))
+    echo "store, seed $salt:"
+    run_of "$work/store" "$salt"
+    replay "$count" "$salt"
+    [ "$count" -lt "$recovery_for" ] || recover "$((count / recovery_for))" "$salt"
+    left=$((left - count))
+    salt=$((salt + 1))
 done
-echo "$((recoveries * recovery_states)) of $((recoveries * recovery_states)) states passed"
 
 for mutant in no-fdatasync no-dirsync; do
     echo "mutant $mutant (its states must fail):"
     status=0
-    run_of "$work/mutant-$mutant"
-    replay "$mutant_states" >"$work/mutant.log" 2>&1 || status=$?
+    run_of "$work/mutant-$mutant" "$seed"
+    replay "$mutant_states" "$seed" >"$work/mutant.log" 2>&1 || status=$?
     tail -n 1 "$work/mutant.log"
     if [ "$status" -ne 1 ]; then
         echo "the mutant was not caught (status $status): the test is blind" >&2

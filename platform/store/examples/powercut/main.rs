@@ -5,7 +5,7 @@
 //! compares the whole content with what it computes for that number: nothing acknowledged may be lost, and nothing may be
 //! half there.
 //!
-//! At the level of system calls: `powercut work TOP COMMITS` is recorded by strace ([`trace`] says how) while it works in
+//! At the level of system calls: `powercut work TOP COMMITS SALT` is recorded by strace ([`trace`] says how) while it works in
 //! TOP/store, and `powercut replay RECORD TOP SCRATCH STATES SEED` checks so many states in which a cut may have left that
 //! directory ([`disk`] says which), a hundred in the time that a real disk takes for one. With `only N` it checks that state.
 //! `powercut keep`, with the same arguments, writes them out below SCRATCH instead, and `powercut resume TOP PROMISE COMMITS`
@@ -28,10 +28,12 @@ use std::sync::Arc;
 use replay::Plan;
 use script::Promise;
 use store::{Change, Options, Store};
-use workload::{Model, busy, changes, encryption, is_replacement, key, mode, model};
+use workload::{Model, Workload, busy, encryption, key, mode};
 
 /// Every so many commits the store is closed and opened.
 const REOPEN_EVERY: u64 = 97;
+/// What is written at block level.
+const WORKLOAD: Workload = Workload { salt: 0 };
 
 fn options() -> Options {
     busy(encryption(mode(), 0, None))
@@ -42,14 +44,14 @@ fn write(dir: &Path, acks: &str, commits: u64) -> Result<(), Box<dyn Error>> {
     let (mut store, _) = Store::open(dir, options(), &mut |_, _| {})?;
     for number in 1..=commits {
         let meta = number.to_le_bytes();
-        if is_replacement(number) {
+        if WORKLOAD.is_replacement(number) {
             let mut replacement = store.replace()?;
-            for Change { key, value } in changes(number) {
+            for Change { key, value } in WORKLOAD.changes(number) {
                 replacement.put(key, &value.unwrap_or_default())?;
             }
             replacement.finish(&meta)?;
         } else {
-            store.commit(&meta, changes(number))?;
+            store.commit(&meta, WORKLOAD.changes(number))?;
         }
         acks.write_all(b"ack\n")?;
         if number.is_multiple_of(REOPEN_EVERY) {
@@ -75,7 +77,7 @@ fn check(dir: &Path, acked: u64) -> Result<(), Box<dyn Error>> {
     if number < acked {
         return Err(format!("commit {acked} was acknowledged, the store is at {number}").into());
     }
-    if found != model(number) {
+    if found != WORKLOAD.model(number) {
         return Err(format!("the content is not that of commit {number}").into());
     }
     // What was recovered must go on working.
@@ -107,7 +109,9 @@ fn run() -> Result<bool, Box<dyn Error>> {
     match args.as_slice() {
         [_, "write", dir, acks, commits] => write(Path::new(dir), acks, commits.parse()?).map(|()| true),
         [_, "check", dir, acked] => check(Path::new(dir), acked.parse()?).map(|()| true),
-        [_, "work", top, commits] => script::work(&store_of(top), commits.parse()?).map(|()| true),
+        [_, "work", top, commits, salt] => {
+            script::work(&store_of(top), commits.parse()?, Workload { salt: salt.parse()? }).map(|()| true)
+        }
         [_, "resume", top, promise, commits] => {
             let promise = Promise::parse(&std::fs::read_to_string(promise)?).ok_or("not a promise")?;
             script::resume(&store_of(top), promise, commits.parse()?).map(|()| true)

@@ -18,7 +18,7 @@ use store::{Change, Key, Options, Store};
 use crate::disk::{Disk, Medium};
 use crate::script::{Promise, Settings};
 use crate::trace::{Effect, Reader, TOP, Trace, What};
-use crate::workload::{Random, digest, digests, key};
+use crate::workload::{Random, Workload, digest, key};
 
 /// So many failures are written out.
 const FAILURES_SHOWN: usize = 20;
@@ -54,7 +54,7 @@ struct Cut {
     promise: Promise,
 }
 
-/// For every commit, what [`digests`] says of the content.
+/// For every commit, what [`Workload::digests`] says of the content.
 type Models = Vec<(u64, usize)>;
 
 /// Checks the states and says what came of it; false if one of them failed.
@@ -62,8 +62,9 @@ pub(crate) fn replay(plan: &Plan) -> Result<bool, Box<dyn Error>> {
     let trace = read(plan)?;
     describe(&trace);
     let (cuts, lossy) = choose(&trace, &promises(&trace), plan);
-    let last = cuts.iter().map(|cut| cut.promise.begun).max().ok_or("the writer never opened a store")?;
-    let models = digests(last);
+    let last = cuts.iter().map(|cut| cut.promise).max_by_key(|promise| promise.begun);
+    let Promise { workload, begun, .. } = last.ok_or("the writer never opened a store")?;
+    let models = workload.digests(begun);
     panic::set_hook(Box::new(|info| {
         if !info.location().is_some_and(|place| place.file().contains("sled-")) {
             PANICS.fetch_add(1, Ordering::Relaxed);
@@ -143,15 +144,16 @@ fn same_in_the_end(trace: &Trace, top: &Path) -> Result<(), Box<dyn Error>> {
 
 /// What had been promised after each step; nothing before the store was first opened.
 fn promises(trace: &Trace) -> Vec<Option<Promise>> {
-    let mut now: Option<Promise> = None;
+    let (mut workload, mut now) = (Workload { salt: 0 }, None::<Promise>);
     let after = |step: &crate::trace::Step| {
         if let What::Said(text) = &step.what {
             let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
             match (word, &mut now) {
+                ("salt", _) => workload.salt = rest.parse().unwrap_or(0),
                 ("open", now) => {
                     if let Some(settings) = Settings::parse(rest) {
                         let (acked, begun) = now.map_or((0, 0), |now| (now.acked, now.begun));
-                        *now = Some(Promise { acked, begun, settings });
+                        *now = Some(Promise { workload, acked, begun, settings });
                     }
                 }
                 ("begin", Some(now)) => now.begun = rest.parse().unwrap_or(now.begun),
@@ -257,7 +259,7 @@ fn check(disk: &Disk<'_>, cut: &Cut, plan: &Plan, dir: &Path, models: &Models) -
     })
 }
 
-/// What was found in a store: the number of its last commit, and what [`digests`] would say of the content.
+/// What was found in a store: the number of its last commit, and what [`Workload::digests`] would say of the content.
 type Found = (Option<u64>, u64, usize);
 
 fn open(dir: &Path, options: Options) -> Result<(Store, Found), Box<dyn Error>> {
@@ -281,7 +283,7 @@ fn open(dir: &Path, options: Options) -> Result<(Store, Found), Box<dyn Error>> 
 
 /// Opens what a cut left, as often as it takes to see that nothing is lost, nothing is mixed, and it goes on from there.
 fn verdict(dir: &Path, promise: Promise, models: &Models, at_length: bool) -> Result<(), Box<dyn Error>> {
-    let Promise { acked, begun, settings } = promise;
+    let Promise { acked, begun, settings, .. } = promise;
     let (store, found) = open(dir, settings.options())?;
     let number = found.0.unwrap_or(0);
     if number < acked {

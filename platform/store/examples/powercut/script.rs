@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use store::{Change, Mode, Options, Store};
 
-use crate::workload::{busy, changes, encryption, is_replacement, mode};
+use crate::workload::{Workload, busy, encryption, mode};
 
 /// Every so many commits something happens.
 const EVENT_EVERY: u64 = 31;
@@ -111,6 +111,8 @@ impl Settings {
 /// What a writer had promised at some moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Promise {
+    /// The stream of commits.
+    pub(crate) workload: Workload,
     /// The last commit acknowledged.
     pub(crate) acked: u64,
     /// The last one begun.
@@ -122,33 +124,36 @@ pub(crate) struct Promise {
 impl Promise {
     /// In words.
     pub(crate) fn text(self) -> String {
-        format!("{} {} {}", self.acked, self.begun, self.settings.text())
+        format!("{} {} {} {}", self.workload.salt, self.acked, self.begun, self.settings.text())
     }
 
     /// What [`Promise::text`] says.
     pub(crate) fn parse(text: &str) -> Option<Promise> {
-        let mut words = text.trim().splitn(3, ' ');
-        let (acked, begun) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Promise { acked, begun, settings: Settings::parse(words.next()?)? })
+        let mut words = text.trim().splitn(4, ' ');
+        let mut number = || words.next()?.parse().ok();
+        let (workload, acked, begun) = (Workload { salt: number()? }, number()?, number()?);
+        Some(Promise { workload, acked, begun, settings: Settings::parse(words.next()?)? })
     }
 }
 
 /// Makes `commits` commits in a new store in `dir`, and says on standard output what and when.
-pub(crate) fn work(dir: &Path, commits: u64) -> Result<(), Box<dyn Error>> {
+pub(crate) fn work(dir: &Path, commits: u64, workload: Workload) -> Result<(), Box<dyn Error>> {
     let settings = Settings::first();
+    println!("salt {}", workload.salt);
     settings.say();
-    carry_on(dir, settings, commits)
+    carry_on(dir, workload, settings, commits)
 }
 
 /// The same in what a cut left, of which a [`Promise`] says what must be there.
 pub(crate) fn resume(dir: &Path, promise: Promise, commits: u64) -> Result<(), Box<dyn Error>> {
+    println!("salt {}", promise.workload.salt);
     promise.settings.say();
     println!("begin {}", promise.begun);
     println!("ack {}", promise.acked);
-    carry_on(dir, promise.settings, commits)
+    carry_on(dir, promise.workload, promise.settings, commits)
 }
 
-fn carry_on(dir: &Path, mut settings: Settings, commits: u64) -> Result<(), Box<dyn Error>> {
+fn carry_on(dir: &Path, workload: Workload, mut settings: Settings, commits: u64) -> Result<(), Box<dyn Error>> {
     let open = |settings: Settings| {
         let options = Options { checkpoint_commits: 12, compaction_floor: 0, ..settings.options() };
         Store::open(dir, options, &mut |_, _| {})
@@ -159,7 +164,7 @@ fn carry_on(dir: &Path, mut settings: Settings, commits: u64) -> Result<(), Box<
     println!("ack {before}");
     for number in before + 1..=before + commits {
         if number.is_multiple_of(EVENT_EVERY) {
-            let event = EVENTS[(number / EVENT_EVERY) as usize % EVENTS.len()];
+            let event = EVENTS[(number / EVENT_EVERY + workload.salt) as usize % EVENTS.len()];
             drop(store);
             damage(dir, event)?;
             settings.happen(event);
@@ -168,15 +173,15 @@ fn carry_on(dir: &Path, mut settings: Settings, commits: u64) -> Result<(), Box<
         }
         println!("begin {number}");
         let meta = number.to_le_bytes();
-        if is_replacement(number) {
+        if workload.is_replacement(number) {
             let mut replacement = store.replace()?;
-            for Change { key, value } in changes(number) {
+            for Change { key, value } in workload.changes(number) {
                 replacement.put(key, &value.unwrap_or_default())?;
             }
             replacement.finish(&meta)?;
             println!("saw replacement");
         } else {
-            store.commit(&meta, changes(number))?;
+            store.commit(&meta, workload.changes(number))?;
         }
         println!("ack {number}");
         if number.is_multiple_of(REST_EVERY) {

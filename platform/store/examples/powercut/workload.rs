@@ -57,76 +57,86 @@ fn value(random: &mut Random, longest: u64) -> Vec<u8> {
     (0..len).map(|_| random.next(256) as u8).collect()
 }
 
-/// Whether commit `number` replaces the whole content.
-pub(crate) fn is_replacement(number: u64) -> bool {
-    number.is_multiple_of(REPLACE_EVERY)
+/// One such stream; each salt has another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workload {
+    pub(crate) salt: u64,
 }
 
-/// What commit `number` puts and deletes; of a replacement, all there is.
-pub(crate) fn changes(number: u64) -> Vec<Change> {
-    let mut random = Random(number.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
-    let (count, longest) = match number {
-        n if is_replacement(n) => (100, 2_000),
-        n if n.is_multiple_of(LARGE_EVERY) => (60, 20_000),
-        n if n.is_multiple_of(20) => (30, 1_000),
-        _ => (1 + random.next(4), 100 << random.next(8)),
-    };
-    let mut changes = Vec::new();
-    for _ in 0..count {
-        let key = key(random.next(KEYS));
-        let delete = !is_replacement(number) && random.next(10) == 0;
-        changes.push(Change { key, value: (!delete).then(|| Arc::from(value(&mut random, longest))) });
+impl Workload {
+    /// Whether commit `number` replaces the whole content.
+    pub(crate) fn is_replacement(self, number: u64) -> bool {
+        (number + self.salt).is_multiple_of(REPLACE_EVERY)
     }
-    changes
-}
 
-fn step(model: &mut Model, number: u64) {
-    if is_replacement(number) {
-        model.clear();
-    }
-    for change in changes(number) {
-        match change.value {
-            Some(value) => model.insert(change.key, value.to_vec()),
-            None => model.remove(&change.key),
+    /// What commit `number` puts and deletes; of a replacement, all there is.
+    pub(crate) fn changes(self, number: u64) -> Vec<Change> {
+        let place = number + self.salt;
+        let mut random = Random(place.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
+        let (count, longest) = match place {
+            _ if self.is_replacement(number) => (100, 2_000),
+            n if n.is_multiple_of(LARGE_EVERY) => (60, 20_000),
+            n if n.is_multiple_of(20) => (30, 1_000),
+            _ => (1 + random.next(4), 100 << random.next(8)),
         };
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let key = key(random.next(KEYS));
+            let delete = !self.is_replacement(number) && random.next(10) == 0;
+            changes.push(Change { key, value: (!delete).then(|| Arc::from(value(&mut random, longest))) });
+        }
+        changes
+    }
+
+    fn step(self, model: &mut Model, number: u64) {
+        if self.is_replacement(number) {
+            model.clear();
+        }
+        for change in self.changes(number) {
+            match change.value {
+                Some(value) => model.insert(change.key, value.to_vec()),
+                None => model.remove(&change.key),
+            };
+        }
+    }
+
+    /// The content as of commit `number`.
+    pub(crate) fn model(self, number: u64) -> Model {
+        let mut model = Model::new();
+        // What came before a replacement does not matter.
+        let first = number.saturating_sub((number + self.salt) % REPLACE_EVERY).max(1);
+        for number in first..=number {
+            self.step(&mut model, number);
+        }
+        model
+    }
+
+    /// For every commit from 0 to `last`: the sum of the digests of all records, and how many there are.
+    pub(crate) fn digests(self, last: u64) -> Vec<(u64, usize)> {
+        let (mut model, mut digests) = (Model::new(), vec![(0, 0)]);
+        let mut records: BTreeMap<Key, u64> = BTreeMap::new();
+        for number in 1..=last {
+            if self.is_replacement(number) {
+                records.clear();
+            }
+            self.step(&mut model, number);
+            for Change { key, .. } in self.changes(number) {
+                match model.get(&key) {
+                    Some(value) => records.insert(key, digest(&key, value)),
+                    None => records.remove(&key),
+                };
+            }
+            digests.push((records.values().fold(0, |sum: u64, one| sum.wrapping_add(*one)), records.len()));
+        }
+        digests
     }
 }
 
-/// The content as of commit `number`.
-pub(crate) fn model(number: u64) -> Model {
-    let mut model = Model::new();
-    // What came before a replacement does not matter.
-    for number in (number / REPLACE_EVERY * REPLACE_EVERY).max(1)..=number {
-        step(&mut model, number);
-    }
-    model
-}
-
-/// A number that stands for a record in [`digests`].
+/// A number that stands for a record in [`Workload::digests`].
 pub(crate) fn digest(key: &Key, value: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (key, value).hash(&mut hasher);
     hasher.finish()
-}
-
-/// For every commit from 0 to `last`: the sum of the digests of all records, and how many there are.
-pub(crate) fn digests(last: u64) -> Vec<(u64, usize)> {
-    let (mut model, mut digests) = (Model::new(), vec![(0, 0)]);
-    let mut records: BTreeMap<Key, u64> = BTreeMap::new();
-    for number in 1..=last {
-        if is_replacement(number) {
-            records.clear();
-        }
-        step(&mut model, number);
-        for Change { key, .. } in changes(number) {
-            match model.get(&key) {
-                Some(value) => records.insert(key, digest(&key, value)),
-                None => records.remove(&key),
-            };
-        }
-        digests.push((records.values().fold(0, |sum: u64, one| sum.wrapping_add(*one)), records.len()));
-    }
-    digests
 }
 
 /// The encryption that `POWERCUT_ENCRYPTION` names.
