@@ -14,6 +14,7 @@ use crate::sync::{Bundles, Cluster, Sources, follow};
 use model::Id;
 use os::{Exit, ExitError};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -159,7 +160,7 @@ fn sessions(
     let mut cluster = wire::cp::Config::new(cluster_id(config), env!("CARGO_PKG_VERSION").to_owned());
     cluster.incremental = config.incremental;
     Ok(Sessions {
-        sources: Arc::new(Sources::new(changelog.clone())),
+        sources: Arc::new(Sources::new(changelog.clone(), resting_place(config))),
         fleet: fleet.clone(),
         planes: planes.clone(),
         id: node,
@@ -167,6 +168,12 @@ fn sessions(
         config: Arc::new(cluster),
         admission: Admission::new(config.bounds.0, config.bounds.1),
     })
+}
+
+/// Where what is only for a while may be in files: nowhere, if what is on disk has to be encrypted.
+fn resting_place(config: &Config) -> Option<PathBuf> {
+    let is_plain = config.store_options().encryption.mode == store::Mode::Off;
+    is_plain.then(|| config.prefix.clone())
 }
 
 /// Whoever shares the certificate is of one cluster: the certificate names it.

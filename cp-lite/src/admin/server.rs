@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::{APPLY_BYTES_MAX, App, BODY_BYTES_MAX, Body, handle};
 use bytes::Bytes;
 use http::{Request, Response, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -116,13 +116,27 @@ async fn read(parts: &http::request::Parts, body: Incoming) -> Result<Bytes, Pro
     let bound =
         if parts.uri.path().trim_end_matches('/') == "/config/apply" { APPLY_BYTES_MAX } else { BODY_BYTES_MAX };
     let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > bound as u64) {
+    if announced.is_some_and(|length: usize| length > bound) {
         return Err(Problem::BodyTooLarge);
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bound).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge),
-        Ok(Err(_)) => Err(Problem::BadBody("the body ended early".to_owned())),
+    match tokio::time::timeout(BODY_TIMEOUT, gather(body, announced.unwrap_or_default(), bound)).await {
+        Ok(gathered) => gathered,
         Err(_) => Err(Problem::BadBody("the body took too long".to_owned())),
     }
+}
+
+/// The pieces of a body in one, never all of them twice: a whole configuration may come. What is announced and does not
+/// come is address space, not memory.
+async fn gather(mut body: Incoming, announced: usize, bound: usize) -> Result<Bytes, Problem> {
+    let mut whole = Vec::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::BadBody("the body ended early".to_owned()))?;
+        if let Ok(piece) = frame.into_data() {
+            if piece.len() > bound - whole.len() {
+                return Err(Problem::BodyTooLarge);
+            }
+            whole.extend_from_slice(&piece);
+        }
+    }
+    Ok(whole.into())
 }

@@ -28,8 +28,6 @@ const BATCH_MAX: usize = 256;
 /// How many bytes of bodies a batch may have before it takes no further transaction, so that small writes together
 /// stay below what the store commits in its journal.
 const BATCH_BYTES_MAX: usize = store::COMMIT_BYTES_MAX as usize / 2;
-/// What the store adds to a value, at most: its key and the frame around it.
-const RECORD_OVERHEAD_BYTES: usize = 64;
 
 /// The changelog kept in a [`Store`] on this machine.
 pub struct Local {
@@ -440,13 +438,15 @@ impl Committer {
             return Ok(());
         }
         let (anew, over) = (draft.is_anew(), draft.over().to_owned());
-        let (view, meta, changes) = draft.finish();
-        if !anew && weight(&changes) <= store::COMMIT_BYTES_MAX as usize {
-            self.store.commit(&meta, changes)?;
-        } else {
-            // More than the journal takes at once, such as the first load of a large configuration.
-            let nodes = self.nodes.iter().map(|(id, row)| record::node(*id, Some(row.clone())));
-            self.store.replace(&meta, &mut view.to_store().chain(nodes))?;
+        let (view, meta, writes) = draft.finish();
+        let changes = if anew { None } else { writes.within(store::COMMIT_BYTES_MAX as usize, &view) };
+        match changes {
+            Some(changes) => self.store.commit(&meta, changes)?,
+            None => {
+                // More than the journal takes at once, such as the first load of a large configuration.
+                let nodes = self.nodes.iter().map(|(id, row)| record::node(*id, Some(row.clone())));
+                self.store.replace(&meta, &mut view.to_store().chain(nodes))?;
+            }
         }
         self.over = over;
         if (view.epoch, view.version, view.role) != (before.epoch, before.version, before.role) || anew {
@@ -456,11 +456,6 @@ impl Committer {
         }
         Ok(())
     }
-}
-
-/// What a list of changes counts against the store's bound of a commit, at most.
-fn weight(changes: &[store::Change]) -> usize {
-    changes.iter().map(|change| change.value.as_ref().map_or(0, |value| value.len()) + RECORD_OVERHEAD_BYTES).sum()
 }
 
 /// What a job will be told once the batch is durable.

@@ -2,12 +2,12 @@
 //! of store changes that makes the result durable. No I/O, no clock.
 
 use super::follow::{Content, FollowError, Step, Tail};
-use super::record::{self, Meta};
+use super::record::Meta;
 use super::role::{Role, Standing};
+use super::writes::Writes;
 use super::{CommitError, Committed, Precondition, Transaction, View};
 use model::{Change, Record};
 use std::collections::BTreeMap;
-use store::Key;
 use wire::succession;
 
 /// The most changes of one transaction.
@@ -21,8 +21,7 @@ pub const TOMBSTONES_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Draft {
     view: View,
-    /// By key, so that an entity that changed twice in a batch is written once.
-    writes: BTreeMap<Key, store::Change>,
+    writes: Writes,
     /// The content is another one altogether: everything has to be written.
     anew: bool,
     /// There is something to write beside `writes`: version, epoch or role.
@@ -35,7 +34,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Starts from a view. `tombstones_max` is [`TOMBSTONES_MAX`] but in tests; `over` as in [`Standing`].
     pub(super) fn new(view: View, over: String, tombstones_max: usize) -> Self {
-        Self { view, writes: BTreeMap::new(), anew: false, renumbered: false, over, tombstones_max }
+        Self { view, writes: Writes::default(), anew: false, renumbered: false, over, tombstones_max }
     }
 
     /// Whether there is anything to write.
@@ -55,7 +54,7 @@ impl Draft {
 
     /// Adds what is known of a node.
     pub(super) fn note(&mut self, node: model::Id, row: Option<Vec<u8>>) {
-        self.write(record::node(node, row));
+        self.writes.node(node, row);
     }
 
     /// Applies a transaction whole, or leaves the draft as it was.
@@ -84,7 +83,7 @@ impl Draft {
 
     fn forget_deletions(&mut self) {
         for (kind, id) in self.view.forget_deletions(self.tombstones_max) {
-            self.write(record::drop_deletion(kind, id));
+            self.writes.deletion(kind, id);
         }
     }
 
@@ -125,7 +124,7 @@ impl Draft {
 
     fn whole(&mut self, content: Content) {
         self.view = content.0;
-        self.writes.clear();
+        self.writes = Writes::default();
         (self.anew, self.renumbered) = (true, true);
     }
 
@@ -138,20 +137,19 @@ impl Draft {
     /// Begins this epoch of this term. No node is in it at a version below this one, so that no deletion needs to be
     /// remembered.
     pub(super) fn begin(&mut self, epoch: u64, term: u32, over: String) {
-        let buried: Vec<_> = self.view.buried.iter().collect();
-        for (_, kind, id) in buried {
-            self.write(record::drop_deletion(kind, id));
+        for (_, kind, id) in self.view.buried.iter() {
+            self.writes.deletion(kind, id);
         }
         self.view.raise_floor();
         (self.view.term, self.view.epoch, self.view.role) = (term, epoch, Role::Writer);
         (self.over, self.renumbered) = (over, true);
     }
 
-    /// The finished view, the meta record and the changes for the store.
-    pub(super) fn finish(self) -> (View, Vec<u8>, Vec<store::Change>) {
+    /// The finished view, the meta record and what of the view is to be written.
+    pub(super) fn finish(self) -> (View, Vec<u8>, Writes) {
         let View { epoch, version, floor, term, role, .. } = self.view;
         let meta = Meta { epoch, version, floor, term, standing: Standing { role, over: self.over } }.encode();
-        (self.view, meta, self.writes.into_values().collect())
+        (self.view, meta, self.writes)
     }
 
     fn holds(&self, precondition: &Precondition) -> bool {
@@ -192,20 +190,15 @@ impl Draft {
         match change {
             Change::Put(record) => {
                 if self.view.mark_changed(record.version, before, kind, id) {
-                    self.write(record::drop_deletion(kind, id));
+                    self.writes.deletion(kind, id);
                 }
-                self.write(record::put_entity(record));
             }
             Change::Delete { .. } => {
                 self.view.mark_deleted(version, before.unwrap_or_default(), kind, id);
-                self.write(record::drop_entity(kind, id));
-                self.write(record::put_deletion(kind, id, version));
+                self.writes.deletion(kind, id);
             }
         }
-    }
-
-    fn write(&mut self, change: store::Change) {
-        self.writes.insert(change.key, change);
+        self.writes.entity(kind, id);
     }
 }
 

@@ -20,6 +20,7 @@ mod role;
 #[cfg(test)]
 mod tests;
 mod view;
+mod writes;
 
 pub use audience::Audience;
 pub use committer::{Local, OpenError, Opened};

@@ -2,8 +2,9 @@
 //!
 //! [`listener`] accepts, ends TLS and decides by certificate and protocol; [`session`] is the thin task around `wire`'s
 //! pure session; [`source`] is what all sessions send from: one published view, with each delta encoded once for
-//! everybody who needs it, and [`blobs`] holds full syncs, compressed once likewise; [`bases`] are the bodies that patches
-//! are made against, [`packer`] packs them, [`sketches`] what nodes find out by what they lack. [`bundle`] signs full syncs for those who have no link. [`in_use`] knows what the configuration needs
+//! everybody who needs it, and [`blobs`] holds full syncs, compressed once likewise, which rest on a [`shelf`]; [`bases`]
+//! are the bodies that patches are made against, [`packer`] packs them, [`sketches`] what nodes find out by what they lack.
+//! [`bundle`] signs full syncs for those who have no link. [`in_use`] knows what the configuration needs
 //! of nodes, and [`told`] says what they lack. [`crowd`] knows who is connected, [`balance`] and [`admission`] decide who
 //! goes elsewhere and who has to wait. Sessions read the changelog and write rows of the fleet; no write waits for a
 //! session. [`follow`] is the other end: how this control plane gets its configuration where another one is the writer.
@@ -19,6 +20,7 @@ mod in_use;
 mod listener;
 mod packer;
 mod session;
+mod shelf;
 mod sketches;
 mod source;
 mod told;

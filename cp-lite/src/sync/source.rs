@@ -10,6 +10,7 @@ use super::packer::Packer;
 use crate::changelog::{Audience, Changelog, View};
 use model::{Change, Id, Kind, Record};
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use wire::compat::InUse;
@@ -56,13 +57,13 @@ pub struct Published {
 }
 
 impl Sources {
-    /// Sends what this changelog has.
+    /// Sends what this changelog has. Full syncs rest in files of `dir` while nobody sends them; without it, in memory.
     #[must_use]
-    pub fn new(changelog: Arc<dyn Changelog>) -> Self {
+    pub fn new(changelog: Arc<dyn Changelog>, dir: Option<PathBuf>) -> Self {
         let view = changelog.view();
         let mut users = Users::default();
         users.update(&View::empty(0), &view);
-        let blobs = Blobs::new();
+        let blobs = Blobs::new(dir);
         let bases = Arc::<Mutex<Bases>>::default();
         let packer = Arc::<Packer>::default();
         let published = Arc::new(Published::new(view, &users, blobs.clone(), bases.clone(), packer.clone()));

@@ -103,6 +103,12 @@ impl Blob {
         (length <= BLOB_BYTES_MAX).then_some(Self { begin, bytes })
     }
 
+    /// A blob that was made before, and its bytes again: whoever kept them knows that they are the same.
+    #[must_use]
+    pub fn again(begin: FullBegin, bytes: Bytes) -> Self {
+        Self { begin, bytes }
+    }
+
     /// What FULL_BEGIN says of it.
     #[must_use]
     pub fn begin(&self) -> FullBegin {
