@@ -378,7 +378,7 @@ fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::S
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;
-    identity.features |= wire::Hello::CONFIRM | wire::Hello::RECONCILE;
+    identity.features |= wire::Hello::CONFIRM | wire::Hello::RECONCILE | wire::Hello::OVERTAKE;
     task::Settings {
         control_planes: cluster.control_planes,
         proxy: cluster.proxy,

@@ -1,5 +1,6 @@
 //! The control plane's end of a session with one node. It decides from the node's HELLO how to go on, sends a step as
-//! soon as the node has no other one unacknowledged (so that changes coalesce behind a slow node, and only there), and
+//! soon as the node has no other one unacknowledged (so that changes coalesce behind a slow node, and only there; small
+//! ones overtake a full sync), and
 //! keeps what is to be known of the node in a [`Report`].
 //!
 //! ```text
@@ -38,6 +39,7 @@ mod answer;
 mod decide;
 mod greeting;
 mod hold;
+mod overtake;
 mod patching;
 mod patience;
 mod reconcile;
@@ -56,6 +58,7 @@ use patience::Patience;
 use std::sync::Arc;
 
 use hold::Hold;
+use overtake::Overtaking;
 use reconcile::Finding;
 
 pub use action::{Action, Closed, Config, Report, Source};
@@ -80,7 +83,8 @@ enum Work {
         confirmed: u64,
         patched: bool,
     },
-    Full(Box<Sender>),
+    /// A full sync, and what has overtaken it.
+    Full(Box<Sender>, Overtaking),
     Reconcile(Box<Finding>),
 }
 
@@ -216,7 +220,7 @@ impl Session {
     /// again whenever its bytes are written. This is what keeps heartbeats and small messages ahead of bulk.
     pub fn drained(&mut self) -> Vec<Action> {
         let mut out = Vec::new();
-        if let (State::Live, Work::Full(sender)) = (&self.state, &mut self.work)
+        if let (State::Live, Work::Full(sender, _)) = (&self.state, &mut self.work)
             && let Some(bytes) = sender.next()
         {
             self.send_bytes(bytes, &mut out);

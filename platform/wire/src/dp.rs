@@ -7,6 +7,8 @@
 //!                                   └─FULL_BEGIN─▶ Full ─FULL_END─▶ Staged ─applied/rejected─▶ Idle
 //! ```
 //!
+//! A step that overtook the full sync is staged as soon as that is applied.
+//!
 //! A task that holds a session (`started` is an instant, times are milliseconds since then):
 //!
 //! ```text
@@ -50,16 +52,18 @@ mod full;
 mod greeting;
 mod heartbeat;
 mod outcome;
+mod overtake;
 mod reconcile;
 
-use crate::delta::{Assembler, Delta, PATCH};
+use crate::delta::{Assembler, Delta};
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::Receiver;
 use crate::limits::{GREETING_MS_MAX, clip};
-use crate::message::{Bye, ByeReason, Have, Hello, Message, Partial, Type};
+use crate::message::{Bye, ByeReason, Have, Message, Partial, Type};
 use crate::planes::PlaneNodes;
 
+use overtake::Kept;
 use reconcile::Telling;
 
 pub use action::{Action, Closed, Identity, Rejection};
@@ -87,9 +91,17 @@ struct Live {
 enum Work {
     Idle,
     Receiving(Assembler),
-    Full(Box<Receiver>),
+    /// A full sync, and the step that overtook it last.
+    Full(Box<Receiver>, Option<Kept>),
     Reconcile(Box<Telling>),
-    Staged { version: u64, root: u64, full: bool, durable: bool },
+    Staged {
+        version: u64,
+        root: u64,
+        full: bool,
+        durable: bool,
+        /// What follows on a full sync.
+        next: Option<Kept>,
+    },
 }
 
 /// The data plane's end.
@@ -260,7 +272,8 @@ impl Session {
                 self.grant(now, out);
             }
             Message::FullEnd(end) if live.skipped != Some(end.transfer) => self.full_end(end, out)?,
-            Message::FullData(_) | Message::FullEnd(_) => {}
+            Message::Overtake(overtake) if live.skipped != Some(overtake.transfer) => self.overtake(overtake)?,
+            Message::FullData(_) | Message::FullEnd(_) | Message::Overtake(_) => {}
             Message::SymbolsGet(get) => self.symbols_get(get, out)?,
             Message::Reconciled(payload, more) => self.reconciled(&payload, more, out)?,
             other => return Err(ProtocolError::Unexpected { message: other.kind(), state: live.work.name() }),
@@ -285,19 +298,24 @@ impl Session {
             live.work = Work::Receiving(assembler);
             return Ok(());
         };
-        let Delta { from, to, root, .. } = delta;
-        if delta.patches() > 0 && self.identity.features & Hello::PATCHES == 0 {
-            return Err(ProtocolError::OpUnknown { code: PATCH });
-        }
+        let Delta { from, to, .. } = delta;
+        let asked = live.wanted;
+        self.check_step(&delta)?;
         if from != self.have.applied {
             return Err(ProtocolError::BaseMismatch { from, at: self.have.applied });
         }
-        if to == from && !live.wanted {
+        if to == from && !asked {
             return Err(ProtocolError::NotWanted { at: to });
         }
-        live.work = Work::Staged { version: to, root, full: false, durable: false };
-        out.push(Action::Stage(delta));
+        self.stage(delta, out);
         Ok(())
+    }
+
+    /// Hands a step over.
+    fn stage(&mut self, delta: Delta, out: &mut Vec<Action>) {
+        let State::Live(live) = &mut self.state else { return };
+        live.work = Work::Staged { version: delta.to, root: delta.root, full: false, durable: false, next: None };
+        out.push(Action::Stage(delta));
     }
 
     fn send(&mut self, message: &Message, now: u64, out: &mut Vec<Action>) {
@@ -325,7 +343,7 @@ impl Work {
         match self {
             Self::Idle => "while idle",
             Self::Receiving(_) => "inside a delta",
-            Self::Full(_) => "during a full sync",
+            Self::Full(..) => "during a full sync",
             Self::Reconcile(_) => "during a reconcile",
             Self::Staged { .. } => "while a version is unapplied",
         }

@@ -113,6 +113,8 @@ impl Hello {
     pub const MOVED: u64 = 8;
     /// In `features`: is a control plane that follows this one.
     pub const FOLLOWER: u64 = 16;
+    /// In `features`: keeps a small step that overtakes a full sync until that is applied.
+    pub const OVERTAKE: u64 = 32;
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let (hello, later): (Self, _) = take_some(Type::Hello, payload)?;

@@ -13,6 +13,12 @@ pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - PREFIX_BYTES_MAX - 1;
 /// The most payload bytes of one DELTA over all its frames. A control plane with more to say sends a full sync.
 pub const DELTA_BYTES_MAX: usize = 1024 * 1024;
 
+/// The most bytes of a step that overtakes a full sync: it is one frame, and all that a node keeps of such steps.
+pub const OVERTAKE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - 8;
+
+/// The most bytes of all steps that overtake one full sync together: more would hold it up.
+pub const OVERTAKES_BYTES_MAX: usize = 32 * 1024;
+
 /// The most operations in one DELTA. A control plane with more to say sends a full sync.
 pub const DELTA_OPS_MAX: usize = 16 * 1024;
 

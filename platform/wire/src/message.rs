@@ -1,6 +1,6 @@
 //! What a frame says: the messages, their fields and their bytes. Payloads are postcard (fields in order, varints;
 //! epochs, digests and tags are eight bytes, least significant first). Fields are only ever appended: a reader takes
-//! what it knows and ignores what follows, except in DELTA, FULL_DATA, SYMBOLS and RECONCILED, which fill their payload.
+//! what it knows and ignores what follows, except in DELTA, FULL_DATA, SYMBOLS, RECONCILED and OVERTAKE, which fill their payload.
 //!
 //! Here is the enum over all of them, and what their codecs have in common; the messages themselves are below, by subject.
 
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
 pub use answer::{Ack, Nack, NackCode, Want};
-pub use full::{FullBegin, FullData, FullEnd, FullGet};
+pub use full::{FullBegin, FullData, FullEnd, FullGet, Overtake};
 pub use kind::{CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, Type};
 pub use link::{Bye, ByeReason, Ping, Pong};
 pub use symbols::{Symbols, SymbolsGet};
@@ -84,6 +84,8 @@ pub enum Message {
     SymbolsGet(SymbolsGet),
     /// A part of a reconcile's step, and whether more follows; see [`crate::reconcile::Step`].
     Reconciled(Bytes, bool),
+    /// See [`Overtake`].
+    Overtake(Overtake),
     /// See [`crate::planes`].
     Planes(Vec<PlaneNodes>),
 }
@@ -119,6 +121,7 @@ impl Message {
             Type::Symbols => Self::Symbols(Symbols::decode(&payload)?),
             Type::SymbolsGet => Self::SymbolsGet(take(kind, &payload)?),
             Type::Reconciled => Self::Reconciled(payload, frame.more),
+            Type::Overtake => Self::Overtake(Overtake::decode(payload)?),
             Type::Planes => Self::Planes(take(kind, &payload)?),
         };
         message.checked().map(Some)
@@ -144,6 +147,7 @@ impl Message {
             Self::Symbols(_) => Type::Symbols,
             Self::SymbolsGet(_) => Type::SymbolsGet,
             Self::Reconciled(..) => Type::Reconciled,
+            Self::Overtake(_) => Type::Overtake,
             Self::Planes(_) => Type::Planes,
         }
     }
@@ -168,6 +172,7 @@ impl Message {
             Self::Symbols(symbols) => symbols.encode(),
             Self::SymbolsGet(get) => put(get),
             Self::Reconciled(payload, _) => payload.to_vec(),
+            Self::Overtake(overtake) => overtake.encode(),
             Self::Planes(planes) => put(planes),
         };
         let mut out = Vec::new();

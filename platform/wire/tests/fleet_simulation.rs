@@ -54,7 +54,16 @@ fn whatever_happens_to_a_fleet_nobody_serves_a_mixture_and_all_end_up_with_what_
         }
     }
     println!("{histories} histories: {:?}", total.0);
-    let rare = ["large fleets", "restores", "promotions", "demotions", "moves", "reconciles", "blobs resumed"];
+    let rare = [
+        "large fleets",
+        "restores",
+        "promotions",
+        "demotions",
+        "moves",
+        "reconciles",
+        "blobs resumed",
+        "steps that overtook",
+    ];
     for what in rare {
         let count = total.0.get(what).copied().unwrap_or_default();
         assert!(histories < 500 || count * 50 > histories, "{what}: too little happened");

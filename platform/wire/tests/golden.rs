@@ -221,6 +221,18 @@ fn full_sync_messages_are_as_documented() {
 }
 
 #[test]
+fn what_overtakes_a_full_sync_is_as_documented() {
+    let mut builder = Builder::new(300, 301, 0xbb);
+    builder.delete(Kind::Service, NODE);
+    let frames = builder.finish().unwrap().frames();
+    let step = Decoder::new().next(&mut frames.as_ref()).unwrap().unwrap().payload;
+    golden(
+        &Message::Overtake(Overtake { transfer: 1, delta: step }),
+        "26 12 0100000000000000 ac02 01 bb00000000000000 01 01 00112233445566778899aabbccddeeff",
+    );
+}
+
+#[test]
 fn delta_is_as_documented() {
     let record = Record { kind: Kind::Route, id: NODE, version: 299, tag: 0xaa, body: b"body".as_slice().into() };
     let mut builder = Builder::new(298, 300, 0xbb);

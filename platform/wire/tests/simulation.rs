@@ -121,6 +121,7 @@ struct Counts {
     patches: u64,
     bases_missed: u64,
     reconciles: u64,
+    overtakes: u64,
 }
 
 fn identity(n: u64, incremental: bool) -> dp::Identity {
@@ -129,7 +130,7 @@ fn identity(n: u64, incremental: bool) -> dp::Identity {
     identity.plugins = vec![PluginVersion { name: "jwt".into(), version: None }];
     identity.incremental = incremental;
     identity.full_window = 4096;
-    identity.features |= Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE;
+    identity.features |= Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::OVERTAKE;
     if n == 0 {
         // One of them is of the first release, which knew no blobs and no patches.
         (identity.codecs, identity.features) = (vec![CODEC_RAW], 0);
@@ -576,6 +577,8 @@ impl World {
         }
         node.live = next;
         actions.extend(node.session.applied(version, self.now));
+        let goes_on = actions.iter().any(|action| matches!(action, dp::Action::Stage(_)));
+        self.counts.overtakes += u64::from(goes_on);
         if !durable && self.rng.one_in(2) {
             node.stored = node.live.clone();
             actions.extend(node.session.durable(version, self.now));
@@ -676,8 +679,20 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
     let histories = seeds.end - seeds.start;
     for seed in seeds {
         let counts = run(seed);
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed, reconciles } =
-            counts;
+        let Counts {
+            deltas,
+            fulls,
+            blobs,
+            resumed,
+            nacks,
+            cuts,
+            wants,
+            holds,
+            patches,
+            bases_missed,
+            reconciles,
+            overtakes,
+        } = counts;
         total.deltas += deltas;
         total.fulls += fulls;
         total.blobs += blobs;
@@ -687,14 +702,27 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         total.wants += wants;
         total.holds += holds;
         total.reconciles += reconciles;
+        total.overtakes += overtakes;
         total.patches += patches;
         total.bases_missed += bases_missed;
     }
     if histories >= SEEDS {
-        let Counts { deltas, fulls, blobs, resumed, nacks, cuts, wants, holds, patches, bases_missed, reconciles } =
-            total;
+        let Counts {
+            deltas,
+            fulls,
+            blobs,
+            resumed,
+            nacks,
+            cuts,
+            wants,
+            holds,
+            patches,
+            bases_missed,
+            reconciles,
+            overtakes,
+        } = total;
         println!(
-            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back), {reconciles} reconciles"
+            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back), {reconciles} reconciles, {overtakes} steps that overtook a full sync"
         );
         for count in [
             deltas,
@@ -708,6 +736,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
             patches,
             bases_missed * 5,
             reconciles * 4,
+            overtakes * 4,
         ] {
             assert!(count > histories, "too little happened");
         }

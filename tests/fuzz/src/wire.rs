@@ -9,7 +9,7 @@ use wire::full::{Unpack, Written};
 use wire::limits::PAYLOAD_BYTES_MAX;
 use wire::message::{
     Ack, Bye, CODEC_DICTIONARY, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message,
-    Mode,
+    Mode, Overtake,
 };
 use wire::message::{Partial, Ping, PluginVersion, Pong, RefuseReason, Want, Welcome};
 use wire::message::{Symbols, SymbolsGet};
@@ -166,6 +166,7 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::FullGet(FullGet { transfer: 7, offset: 0, until: 61_440 }),
         Message::FullData(FullData { transfer: 7, offset: 0, bytes: vec![1, 2, 3].into() }),
         Message::FullEnd(FullEnd { transfer: 7, bytes: 500, digest: 9 }),
+        Message::Overtake(Overtake { transfer: 7, delta: vec![1, 1, 0].into() }),
         Message::Bye(Bye { retry_after_s: 5, ..Bye::new(ByeReason::Busy, "later".into()) }),
         Message::Bye(Bye { to: "cp:8005".into(), ..Bye::new(ByeReason::Moved, String::new()) }),
     ]
@@ -191,7 +192,7 @@ pub(crate) fn hello(have: Have) -> Hello {
         heartbeat_s: 300,
         status: 0,
         partial: Some(Partial { transfer: 7, offset: 100 }),
-        features: 31,
+        features: 63,
         term: 3,
     }
 }

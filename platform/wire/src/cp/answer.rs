@@ -1,6 +1,7 @@
 //! What a node says of what it was sent: that it is live, that it is refused, what of it is to come again, how much more of
 //! a full sync may come.
 
+use super::overtake::Next;
 use super::{Hold, Session, Work};
 use crate::error::ProtocolError;
 use crate::limits::WANTED_MAX;
@@ -11,22 +12,26 @@ impl Session {
     pub(super) fn ack(&mut self, ack: Ack) -> Result<(), ProtocolError> {
         let applied = ack.applied;
         let done = match &self.work {
-            Work::Delta { to, root, .. } => (*to == applied).then_some(*root),
-            Work::Full(sender) if sender.ended() => {
+            Work::Delta { to, root, .. } => (*to == applied).then_some((*root, None)),
+            Work::Full(sender, overtaking) if sender.ended() => {
                 let begin = sender.begin();
-                (begin.version == applied).then_some(begin.root)
+                (begin.version == applied).then_some((begin.root, overtaking.next()))
             }
-            Work::Idle | Work::Full(_) | Work::Reconcile(_) => None,
+            Work::Idle | Work::Full(..) | Work::Reconcile(_) => None,
         };
-        if let Some(root) = done {
-            self.work = Work::Idle;
+        if let Some((root, next)) = done {
+            // What has overtaken a full sync is what the node goes on with.
+            self.work = match next {
+                Some(Next { to, root, patched }) => Work::Delta { to, root, confirmed: 0, patched },
+                None => Work::Idle,
+            };
             self.root = root;
             (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
             self.patching.applied();
             self.patience.applied();
             self.whole = false;
             (self.report.epoch, self.report.applied) = (self.epoch, applied);
-            (self.report.in_flight, self.report.nack, self.report.held) = (None, None, None);
+            (self.report.in_flight, self.report.nack, self.report.held) = (next.map(|next| next.to), None, None);
         } else if applied != self.report.applied {
             return Err(ProtocolError::AckUnsent { applied });
         }
@@ -38,7 +43,7 @@ impl Session {
         let (version, full, patched, confirmed) = match &self.work {
             Work::Idle | Work::Reconcile(_) => return Err(ProtocolError::NackUnsent { version: nack.version }),
             Work::Delta { to, patched, confirmed, .. } => (*to, false, *patched, *confirmed),
-            Work::Full(sender) => (sender.begin().version, true, false, sender.begin().confirmed),
+            Work::Full(sender, _) => (sender.begin().version, true, false, sender.begin().confirmed),
         };
         if nack.version != version {
             return Err(ProtocolError::NackUnsent { version: nack.version });
@@ -80,7 +85,7 @@ impl Session {
 
     pub(super) fn full_get(&mut self, get: FullGet) -> Result<(), ProtocolError> {
         match &mut self.work {
-            Work::Full(sender) if sender.begin().transfer == get.transfer => sender.grant(get),
+            Work::Full(sender, _) if sender.begin().transfer == get.transfer => sender.grant(get),
             // Of a full sync that has ended or was refused meanwhile.
             _ => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! What a node is sent, and when: decided anew whenever nothing is in flight and the head or the node has changed. The
 //! order of the cases is that of `PROTOCOL.md`, section 6.
 
+use super::overtake::Overtaking;
 use super::{Action, Closed, Report, Session, Source, State, Work};
 use crate::compat::{self, SyncStatus, Verdict};
 use crate::delta::{Builder, Encoded, Entity, Form, Op};
@@ -43,7 +44,7 @@ impl Session {
         }
     }
 
-    /// Sends what there is to be sent, if nothing is unacknowledged, and the report if it changed.
+    /// Sends what there is to be sent, if nothing is unacknowledged, or what may overtake it, and the report if it changed.
     pub(super) fn pump(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
         if matches!(self.state, State::Live) {
             if source.epoch() != self.epoch {
@@ -53,6 +54,7 @@ impl Session {
             if matches!(self.work, Work::Idle) {
                 self.go_on(source, out);
             }
+            self.overtake(source, out);
         }
         // Before `admit` there is nothing to say; refusing and closing report for themselves.
         if matches!(self.state, State::Live) && std::mem::take(&mut self.dirty) {
@@ -106,7 +108,7 @@ impl Session {
     }
 
     /// How a step may be written for this node now.
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         let packed = self.node.as_ref().is_some_and(|node| node.takes(CODEC_DICTIONARY));
         Form { patches: self.patching.is_on(), packed }
     }
@@ -127,7 +129,7 @@ impl Session {
         };
         let begin = sender.confirm(self.confirmed);
         self.wanted.clear();
-        self.work = Work::Full(Box::new(sender));
+        self.work = Work::Full(Box::new(sender), Overtaking::default());
         self.report.mode = Mode::Full;
         self.in_flight(begin.version);
         self.send(&Message::FullBegin(begin), out);

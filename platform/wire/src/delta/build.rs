@@ -61,6 +61,12 @@ impl Encoded {
         self.frames.clone()
     }
 
+    /// What the only frame holds, if it is one.
+    pub(crate) fn one_frame(&self) -> Option<Bytes> {
+        let frame = frame::Decoder::new().next(&mut &*self.frames).ok()??;
+        (!frame.more).then_some(frame.payload)
+    }
+
     /// The same step with more entities in it, each unless it is there already, and instead of its patch; `None` when that
     /// is over the limits.
     pub(crate) fn with(&self, extra: impl Iterator<Item = Op>, packer: &dyn Pack) -> Option<Self> {

@@ -10,7 +10,7 @@ impl Session {
     /// starts there.
     pub fn full_open(&mut self, offset: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
-        if let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state {
+        if let State::Live(Live { work: Work::Full(receiver, _), .. }) = &mut self.state {
             receiver.open(offset);
         }
         self.grant(now, &mut out);
@@ -20,7 +20,7 @@ impl Session {
     /// The caller is done with so many bytes of [`Action::FullChunk`].
     pub fn full_processed(&mut self, bytes: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
-        if let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state {
+        if let State::Live(Live { work: Work::Full(receiver, _), .. }) = &mut self.state {
             receiver.processed(bytes);
         }
         self.grant(now, &mut out);
@@ -38,7 +38,7 @@ impl Session {
     /// When a full sync that is waiting may start.
     pub(super) fn full_timer(&self, live: &Live) -> Option<u64> {
         match &live.work {
-            Work::Full(receiver) if !receiver.started() => Some(self.full_from),
+            Work::Full(receiver, _) if !receiver.started() => Some(self.full_from),
             _ => None,
         }
     }
@@ -57,7 +57,7 @@ impl Session {
         if !self.identity.codecs.contains(&begin.codec) {
             return Err(ProtocolError::CodecUnknown { code: begin.codec });
         }
-        live.work = Work::Full(Box::new(Receiver::new(begin, self.identity.full_window)?));
+        live.work = Work::Full(Box::new(Receiver::new(begin, self.identity.full_window)?), None);
         live.skipped = None;
         if begin.confirmed > 0 {
             // Somebody is waiting for it.
@@ -83,7 +83,11 @@ impl Session {
         let begin = receiver.begin();
         if let State::Live(live) = &mut self.state {
             let FullBegin { version, root, .. } = begin;
-            live.work = Work::Staged { version, root, full: true, durable: false };
+            let next = match std::mem::replace(&mut live.work, Work::Idle) {
+                Work::Full(_, next) => next,
+                _ => None,
+            };
+            live.work = Work::Staged { version, root, full: true, durable: false, next };
             out.push(Action::FullComplete { epoch: live.epoch, begin });
         }
         Ok(())
@@ -91,7 +95,7 @@ impl Session {
 
     pub(super) fn receiver(&mut self, transfer: u64) -> Result<&mut Receiver, ProtocolError> {
         match &mut self.state {
-            State::Live(Live { work: Work::Full(receiver), .. }) if receiver.begin().transfer == transfer => {
+            State::Live(Live { work: Work::Full(receiver, _), .. }) if receiver.begin().transfer == transfer => {
                 Ok(receiver)
             }
             _ => Err(ProtocolError::TransferUnknown { transfer }),
@@ -99,7 +103,7 @@ impl Session {
     }
 
     pub(super) fn grant(&mut self, now: u64, out: &mut Vec<Action>) {
-        let State::Live(Live { work: Work::Full(receiver), .. }) = &mut self.state else { return };
+        let State::Live(Live { work: Work::Full(receiver, _), .. }) = &mut self.state else { return };
         if !receiver.started() && now < self.full_from {
             return;
         }

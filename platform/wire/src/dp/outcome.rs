@@ -7,14 +7,15 @@ use crate::shrink::Shrink;
 use model::Id;
 
 impl Session {
-    /// The staged version is live. Any other version is not this session's business, and nothing happens.
+    /// The staged version is live; a step that overtook it is the next to be staged. Any other version is not this session's business, and nothing happens.
     pub fn applied(&mut self, version: u64, now: u64) -> Vec<Action> {
         let mut out = Vec::new();
         let State::Live(live) = &mut self.state else { return out };
-        let Work::Staged { version: staged, root, full, durable } = live.work else { return out };
-        if staged != version {
+        let Work::Staged { version: staged, root, full, durable, next } = &mut live.work else { return out };
+        if *staged != version {
             return out;
         }
+        let (root, full, durable, next) = (*root, *full, *durable, next.take());
         live.work = Work::Idle;
         self.refusals = 0;
         let kept = if full && live.epoch != self.have.epoch { 0 } else { self.have.durable.min(version) };
@@ -22,6 +23,11 @@ impl Session {
         (self.have.epoch, self.have.applied, self.have.root) = (live.epoch, version, root);
         self.term = live.term;
         self.ack(now, &mut out);
+        match next.map(|kept| kept.read()) {
+            None => {}
+            Some(Ok(step)) => self.stage(step, &mut out),
+            Some(Err(error)) => self.fail(error, now, &mut out),
+        }
         out
     }
 
@@ -60,7 +66,7 @@ impl Session {
         let State::Live(live) = &mut self.state else { return out };
         let (version, cost) = match &live.work {
             Work::Staged { version, full, .. } => (*version, *full),
-            Work::Full(receiver) => {
+            Work::Full(receiver, _) => {
                 live.skipped = Some(receiver.begin().transfer);
                 (receiver.begin().version, receiver.started() || shrink.is_none())
             }

@@ -77,7 +77,7 @@ impl Session {
         if step.seed != telling.seed || step.base != base {
             return Err(ProtocolError::ReconcileBase { base: step.base, at: base });
         }
-        live.work = Work::Staged { version: step.version, root: step.root, full: true, durable: false };
+        live.work = Work::Staged { version: step.version, root: step.root, full: true, durable: false, next: None };
         out.push(Action::Reconciled { epoch: live.epoch, step });
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The messages of a full sync: the offer, the grant, the pieces and the end.
+//! The messages of a full sync: the offer, the grant, the pieces and the end, and the step that overtakes them.
 
 use super::{CODEC_ZSTD, Type, put, take, take_some};
 use crate::error::ProtocolError;
@@ -111,4 +111,24 @@ pub struct FullEnd {
     /// XXH3-64 of all of it.
     #[serde(with = "le")]
     pub digest: u64,
+}
+
+/// A step from the version of a full sync to a later one, sent ahead of what is left of the full sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overtake {
+    /// The full sync that it follows on.
+    pub transfer: u64,
+    /// The rest of the payload, that of a DELTA: at most [`crate::limits::OVERTAKE_BYTES_MAX`].
+    pub delta: Bytes,
+}
+
+impl Overtake {
+    pub(super) fn decode(mut payload: Bytes) -> Result<Self, ProtocolError> {
+        let transfer = payload.try_get_u64_le().map_err(|_| ProtocolError::Malformed { message: Type::Overtake })?;
+        Ok(Self { transfer, delta: payload })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [&self.transfer.to_le_bytes()[..], &self.delta].concat()
+    }
 }

@@ -38,12 +38,14 @@ pub enum Type {
     SymbolsGet = 15,
     /// CP → DP: one atomic step that makes up for what was found; may go over several frames.
     Reconciled = 17,
+    /// CP → DP: one small step from the version of the full sync that is on its way.
+    Overtake = 18,
     /// Between control planes: how many nodes each serves. Whoever does not know it skips it.
     Planes = IGNORABLE | 16,
 }
 
 impl Type {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Hello,
         Self::Welcome,
         Self::Delta,
@@ -60,6 +62,7 @@ impl Type {
         Self::Symbols,
         Self::SymbolsGet,
         Self::Reconciled,
+        Self::Overtake,
         Self::Planes,
     ];
 

@@ -224,6 +224,7 @@ impl World {
         let client = &mut self.clients[p];
         let mut actions = client.session.durable(version, self.now + client.clock);
         actions.extend(client.session.applied(version, self.now + client.clock));
+        self.count_overtaking(&actions);
         self.dp_actions(p, actions);
     }
 
@@ -269,8 +270,16 @@ impl World {
         if client.link.is_some() && have.epoch == client.live.epoch {
             client.promised = (have.epoch, have.durable);
         }
+        self.count_overtaking(&actions);
         self.dp_actions(c, actions);
         self.check_node(c);
+    }
+
+    /// A step that comes of what was applied has overtaken it.
+    fn count_overtaking(&mut self, actions: &[dp::Action]) {
+        if actions.iter().any(|action| matches!(action, dp::Action::Stage(_))) {
+            self.counts.add("steps that overtook");
+        }
     }
 
     pub(crate) fn crash_client(&mut self, c: usize) {
