@@ -4,6 +4,7 @@
 //! the value that holds it, so that tests run side by side. Nothing here sleeps where an event can be awaited:
 //! [`wait::until`] polls what only polling can tell and gives up with a message.
 
+pub mod authority;
 pub mod connect_proxy;
 pub mod crowd;
 pub mod fake_cp;

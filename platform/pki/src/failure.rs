@@ -50,6 +50,14 @@ pub enum Refusal {
         /// How many are allowed.
         max: u32,
     },
+    /// Its extended key usage is for something else: a client's, where a server was called, or the other way round.
+    #[error(
+        "it was issued for another use: control planes need one for servers, data planes and followers one for clients"
+    )]
+    WrongUse,
+    /// It may issue certificates itself, as the one that a cluster shares may.
+    #[error("it is an authority's own or a shared cluster certificate, where one that an authority issued is wanted")]
+    AnAuthority,
     /// Not a certificate, or one that breaks the rules.
     #[error("it is unusable: {why}")]
     Unusable {

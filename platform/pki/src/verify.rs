@@ -193,6 +193,8 @@ fn refusal(error: &webpki::Error, end_entity: &[u8], depth_max: u32) -> Refusal 
         E::CertExpired { not_after, .. } => Refusal::Expired { not_after: seconds(*not_after) },
         E::CertNotValidYet { not_before, .. } => Refusal::NotYetValid { not_before: seconds(*not_before) },
         E::MaximumPathDepthExceeded => Refusal::ChainTooDeep { max: depth_max },
+        E::CaUsedAsEndEntity => Refusal::AnAuthority,
+        E::RequiredEkuNotFoundContext(_) => Refusal::WrongUse,
         other => Refusal::Unusable { why: other.to_string() },
     }
 }
