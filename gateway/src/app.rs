@@ -334,7 +334,7 @@ impl Side {
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
         let limit = cluster.as_ref().map(|cluster| cluster.shrink_limit).unwrap_or_default();
         let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit);
-        let applier = applier.in_trouble_from_the_start(trouble);
+        let applier = applier.in_trouble_from_the_start(trouble).after_a_loss(facts.store.lost);
         let sync = cluster.map(|cluster| {
             let settings = sync_settings(self.node, self.prefix, cluster);
             tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))

@@ -38,6 +38,8 @@ pub struct Applier {
     trouble: Option<Trouble>,
     /// When the store is next asked whether it can still read what it has.
     look_at: Instant,
+    /// What the store had when this program started could not be kept.
+    lost: bool,
 }
 
 /// The store does not take what is served.
@@ -97,7 +99,7 @@ impl Applier {
     #[must_use]
     pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
         let (limit, backlog, look_at) = (Limit::default(), Backlog::default(), Instant::now() + LOOK_INTERVAL);
-        Self { live, store, durable, limit, term: 0, backlog, trouble: None, look_at }
+        Self { live, store, durable, limit, term: 0, backlog, trouble: None, look_at, lost: false }
     }
 
     /// With another limit to what a full sync may take away.
@@ -111,6 +113,20 @@ impl Applier {
     pub fn in_trouble_from_the_start(mut self, why: Option<String>) -> Self {
         why.into_iter().for_each(|why| self.in_trouble(why));
         self
+    }
+
+    /// Starts with a store that may have lost what was durable.
+    #[must_use]
+    pub fn after_a_loss(mut self, lost: bool) -> Self {
+        self.lost = lost;
+        self
+    }
+
+    /// Whether versions that were durable may be gone from the store since this program started.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        let report = self.store.as_ref().and_then(|store| store.reports().last());
+        self.lost || report.is_some_and(|report| report.lost)
     }
 
     /// What is served now.

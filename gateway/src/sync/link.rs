@@ -211,6 +211,9 @@ impl<'a> Link<'a> {
         if self.applier.needs_full() {
             return (Have::default(), status | Hello::STORE_DAMAGED);
         }
+        if self.applier.has_lost() {
+            status |= Hello::STORE_DAMAGED;
+        }
         if snapshot.epoch == 0 && !snapshot.catalog().is_empty() {
             status |= Hello::FROM_FILE;
         }

@@ -59,6 +59,23 @@ impl Archive {
         }
     }
 
+    /// As much of the archive of a generation as is whole, from its base on: the content of an older commit if a newer run
+    /// fails its checks. None where there is no base that passes.
+    pub(crate) fn whole_part(gen_dir: &Path, generation: u64) -> Option<Archive> {
+        let spans = run::spans(gen_dir).ok()?;
+        let mut archive: Option<Archive> = None;
+        while let Some(span) = longest(&spans, archive.as_ref().map_or(0, Archive::seq), archive.is_none()) {
+            let run = Run::open(gen_dir, generation, span).ok();
+            let whole = run.filter(|run| (0..run.chunks()).all(|chunk| run.verify(chunk).is_ok()));
+            match (&mut archive, whole) {
+                (_, None) => break,
+                (None, Some(run)) => archive = Some(Archive::new(gen_dir, generation, run)),
+                (Some(archive), Some(run)) => archive.push(run),
+            }
+        }
+        archive
+    }
+
     fn push(&mut self, run: Run) {
         self.newest = Arc::new(run);
         self.runs.push(Arc::clone(&self.newest));

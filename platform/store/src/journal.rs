@@ -253,11 +253,17 @@ pub(crate) fn check(
 /// Whatever whole frames can be found at the beginnings of the two journals, in order: for those who must make do with what
 /// is left.
 pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Vec<Frame> {
+    let raws: Vec<Raw> = [0, 1].into_iter().filter_map(|serial| Raw::read(path(generation_dir, serial)).ok()).collect();
+    let headers: Vec<Option<Header>> = raws.iter().map(|raw| raw.header(generation).ok()).collect();
+    let known = headers.iter().flatten().map(|header| header.serial).next();
     let mut frames = Vec::new();
-    for serial in [0, 1] {
-        let Ok(raw) = Raw::read(path(generation_dir, serial)) else { continue };
-        let Ok(header) = raw.header(generation) else { continue };
-        frames.extend(raw.whole_frames(header).0);
+    for (raw, header) in raws.iter().zip(&headers) {
+        // The serial of a journal without a header is one more or one less than that of the other one.
+        let of_other = known.into_iter().flat_map(|other| [other.wrapping_add(1), other.wrapping_sub(1)]);
+        let guesses = of_other.map(|serial| Header { generation, serial, base: 0 });
+        let mut headers = (*header).into_iter().chain(guesses.filter(|_| header.is_none()));
+        let found = headers.find_map(|header| Some(raw.whole_frames(header).0).filter(|found| !found.is_empty()));
+        frames.extend(found.unwrap_or_default());
     }
     frames.sort_by_key(|frame| frame.seq);
     frames

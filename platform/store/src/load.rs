@@ -55,7 +55,7 @@ impl Store {
             && error.is_corrupt()
             && writable
             && options.salvage
-            && let Some(next) = salvage::last_good(dir, generation, &options, error, &reports)?
+            && let Some(next) = salvage::last_good(dir, generation, &options, &worker, error, &reports)?
         {
             generation = next;
             found = find(dir, generation, &options, writable, &worker);
@@ -109,7 +109,7 @@ fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: 
 }
 
 /// The archive, every chunk of it verified by its hash; none if there is none.
-pub(crate) fn whole_archive(gen_dir: &Path, generation: u64, writable: bool) -> Result<Option<Archive>, OpenError> {
+fn whole_archive(gen_dir: &Path, generation: u64, writable: bool) -> Result<Option<Archive>, OpenError> {
     let wrong = |error: TreeError| match error {
         TreeError::Corrupt(what) => OpenError::corrupt(gen_dir, what),
         TreeError::Io(error) => OpenError::io(gen_dir, error),

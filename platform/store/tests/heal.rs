@@ -173,38 +173,6 @@ fn both_copies_damaged_is_an_error_and_not_a_guess() {
 }
 
 #[test]
-fn a_damaged_journal_costs_what_was_in_it_and_the_loss_is_said() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..43);
-    let mut later = model.clone();
-    commit(&mut store, &mut later, 43..50);
-    drop(store);
-    // The first frame after a turn, with whole ones behind it.
-    for name in ["j0", "j1"] {
-        let path = generation(dir.path()).join(name);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[8192 + 30] ^= 1;
-        fs::write(path, bytes).unwrap();
-    }
-    let careful = Options { salvage: false, ..options() };
-    assert!(open_as(dir.path(), careful).unwrap_err().is_corrupt(), "only those who ask for it get an older content");
-    let (mut store, found) = open(dir.path());
-    let report = store.reports().last().expect("a report");
-    assert!(report.lost && report.text.contains("may be lost"), "{report:?}");
-    let seq = store.info().seq;
-    assert!((20..50).contains(&seq), "{seq}");
-    let mut expected = Model::new();
-    let other = tempfile::tempdir().unwrap();
-    commit(&mut open(other.path()).0, &mut expected, 1..seq + 1);
-    assert!(found == expected, "what is kept is the content of one commit, whole");
-    assert!(dir.path().join("quarantine-1/gen-1/j0").exists());
-    commit(&mut store, &mut expected, 60..90);
-    drop(store);
-    assert!(open(dir.path()).1 == expected);
-}
-
-#[test]
 fn the_small_files_that_say_the_same_heal_each_other() {
     for name in ["CURRENT", "gen-1/provisioned"] {
         for damage in ["gone", "flipped", "empty"] {
