@@ -6,13 +6,13 @@
 //! one, which bounds their number and what merging writes. Neighbours: `load.rs` opens a store from it, without sled;
 //! `sled_thread.rs` adds to it; `heal.rs` makes sled anew from it, and it from sled.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::Key;
 use crate::layout::remove;
 use crate::pending::{Pending, Take};
-use crate::run::{self, Cursor, Run, Span, Writer};
+use crate::run::{self, Cursor, Home, Run, Span, Writer};
 use crate::seal::{Root, seal};
 use crate::tree::TreeError;
 
@@ -27,8 +27,7 @@ const RUNS_MAX: usize = 12;
 /// The archive of a generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
-    gen_dir: PathBuf,
-    generation: u64,
+    home: Home,
     /// From the oldest on, never empty; each leads on from where the one before ends.
     runs: Vec<Arc<Run>>,
     newest: Arc<Run>,
@@ -36,20 +35,20 @@ pub(crate) struct Archive {
 
 impl Archive {
     /// An archive of one run, the base.
-    pub(crate) fn new(gen_dir: &Path, generation: u64, base: Run) -> Archive {
+    pub(crate) fn new(home: &Home, base: Run) -> Archive {
         let base = Arc::new(base);
-        Archive { gen_dir: gen_dir.into(), generation, runs: vec![Arc::clone(&base)], newest: base }
+        Archive { home: home.clone(), runs: vec![Arc::clone(&base)], newest: base }
     }
 
     /// Opens the archive of a generation and verifies everything but the chunks; `None` if there are no runs. Where a
     /// merge was cut before it removed what it merged, the longer run counts.
-    pub(crate) fn open(gen_dir: &Path, generation: u64) -> Result<Option<Archive>, TreeError> {
-        let spans = run::spans(gen_dir)?;
+    pub(crate) fn open(home: &Home) -> Result<Option<Archive>, TreeError> {
+        let spans = run::spans(&home.dir)?;
         let mut archive: Option<Archive> = None;
         while let Some(span) = longest(&spans, archive.as_ref().map_or(0, Archive::seq), archive.is_none()) {
-            let run = Run::open(gen_dir, generation, span)?;
+            let run = Run::open(home, span)?;
             match &mut archive {
-                None => archive = Some(Archive::new(gen_dir, generation, run)),
+                None => archive = Some(Archive::new(home, run)),
                 Some(archive) => archive.push(run),
             }
         }
@@ -61,15 +60,15 @@ impl Archive {
 
     /// As much of the archive of a generation as is whole, from its base on: the content of an older commit if a newer run
     /// fails its checks. None where there is no base that passes.
-    pub(crate) fn whole_part(gen_dir: &Path, generation: u64) -> Option<Archive> {
-        let spans = run::spans(gen_dir).ok()?;
+    pub(crate) fn whole_part(home: &Home) -> Option<Archive> {
+        let spans = run::spans(&home.dir).ok()?;
         let mut archive: Option<Archive> = None;
         while let Some(span) = longest(&spans, archive.as_ref().map_or(0, Archive::seq), archive.is_none()) {
-            let run = Run::open(gen_dir, generation, span).ok();
+            let run = Run::open(home, span).ok();
             let whole = run.filter(|run| (0..run.chunks()).all(|chunk| run.verify(chunk).is_ok()));
             match (&mut archive, whole) {
                 (_, None) => break,
-                (None, Some(run)) => archive = Some(Archive::new(gen_dir, generation, run)),
+                (None, Some(run)) => archive = Some(Archive::new(home, run)),
                 (Some(archive), Some(run)) => archive.push(run),
             }
         }
@@ -137,14 +136,14 @@ impl Archive {
     /// As [`Archive::walk`], piece by piece.
     pub(crate) fn begin_walk(&self) -> Result<Walk, TreeError> {
         let (merge, root) = (Merge::new(&self.runs)?, self.root().clone());
-        Ok(Walk { merge, generation: self.generation, root, records: 0, sum: 0 })
+        Ok(Walk { merge, generation: self.home.generation, root, records: 0, sum: 0 })
     }
 
     /// The archive with the changes up to the commit of `root` added, durably, and merged as is due. The files of this
     /// one may be gone then, but whoever has it can read on.
     pub(crate) fn with(&self, changes: &Pending, root: &Root) -> Result<Archive, TreeError> {
         let span = Span { from: self.seq(), to: root.seq };
-        let mut writer = Writer::create(&self.gen_dir, self.generation, span)?;
+        let mut writer = Writer::create(&self.home, span)?;
         for (key, value) in changes.iter() {
             writer.put(key, value)?;
         }
@@ -161,7 +160,7 @@ impl Archive {
     fn merged(mut self, first: usize) -> Result<Archive, TreeError> {
         let Some((older, from)) = self.runs.get(first).map(|run| (first > 0, run.span().from)) else { return Ok(self) };
         let span = Span { from, to: self.seq() };
-        let mut writer = Writer::create(&self.gen_dir, self.generation, span)?;
+        let mut writer = Writer::create(&self.home, span)?;
         merge(self.runs.get(first..).unwrap_or_default(), &mut |key, value| {
             // Below the base there is nothing to delete.
             if value.is_some() || older { writer.put(&key, value).map_err(TreeError::Io) } else { Ok(()) }
@@ -178,10 +177,10 @@ impl Archive {
 
     /// Removes the files of runs that are no part of the chain, and unfinished ones.
     pub(crate) fn sweep(&self) {
-        run::remove_unfinished(&self.gen_dir);
-        let Ok(spans) = run::spans(&self.gen_dir) else { return };
+        run::remove_unfinished(&self.home.dir);
+        let Ok(spans) = run::spans(&self.home.dir) else { return };
         for span in spans.into_iter().filter(|span| self.runs.iter().all(|run| run.span() != *span)) {
-            let _ = remove(&span.path(&self.gen_dir));
+            let _ = remove(&span.path(&self.home.dir));
         }
     }
 }
@@ -287,6 +286,10 @@ mod tests {
 
     type Model = BTreeMap<Key, Vec<u8>>;
 
+    fn home(dir: &Path) -> Home {
+        Home::new(dir, 3, &crate::cipher::Cipher::none())
+    }
+
     fn key(n: u64) -> Key {
         Key { table: 0, kind: 1, id: u128::from(n).to_be_bytes() }
     }
@@ -309,8 +312,8 @@ mod tests {
     /// Adds `steps` checkpoints of changes that are a function of their number, and returns what is then there.
     fn grow(dir: &Path, steps: u64) -> (Archive, Model) {
         let mut model = Model::new();
-        let base = Writer::create(dir, 3, Span { from: 0, to: 0 }).unwrap().finish(&root_of(&model, 0)).unwrap();
-        let mut archive = Archive::new(dir, 3, base);
+        let base = Writer::create(&home(dir), Span { from: 0, to: 0 }).unwrap().finish(&root_of(&model, 0)).unwrap();
+        let mut archive = Archive::new(&home(dir), base);
         for step in 1..=steps {
             let mut pending = Pending::default();
             let changes = (0..40).map(|n| {
@@ -337,7 +340,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (archive, model) = grow(dir.path(), 120);
         assert!(contents(&archive).unwrap() == model);
-        let again = Archive::open(dir.path(), 3).unwrap().unwrap();
+        let again = Archive::open(&home(dir.path())).unwrap().unwrap();
         assert!(contents(&again).unwrap() == model);
         assert_eq!(again.root(), &root_of(&model, 1_200));
         again.verify().unwrap();
@@ -351,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (archive, model) = grow(dir.path(), 1);
         assert_eq!(archive.runs().len(), 1);
-        assert!(contents(&Archive::open(dir.path(), 3).unwrap().unwrap()).unwrap() == model);
+        assert!(contents(&Archive::open(&home(dir.path())).unwrap().unwrap()).unwrap() == model);
     }
 
     #[test]
@@ -373,11 +376,11 @@ mod tests {
                 .unwrap();
         }
         std::fs::write(dir.path().join("run-500-600.tmp"), b"half").unwrap();
-        let again = Archive::open(dir.path(), 3).unwrap().unwrap();
+        let again = Archive::open(&home(dir.path())).unwrap().unwrap();
         assert!(again.runs().len() == 1 && contents(&again).unwrap() == model);
         again.sweep();
         assert!(!base.exists() && !dir.path().join("run-500-600.tmp").exists());
-        assert!(contents(&Archive::open(dir.path(), 3).unwrap().unwrap()).unwrap() == model);
+        assert!(contents(&Archive::open(&home(dir.path())).unwrap().unwrap()).unwrap() == model);
     }
 
     #[test]
@@ -387,7 +390,7 @@ mod tests {
         for run in archive.runs() {
             let good = std::fs::read(run.path()).unwrap();
             let looks = || {
-                let archive = Archive::open(dir.path(), 3)?.ok_or_else(|| TreeError::corrupt("it is empty"))?;
+                let archive = Archive::open(&home(dir.path()))?.ok_or_else(|| TreeError::corrupt("it is empty"))?;
                 archive.verify()?;
                 // Without its last run it is what it was before, which its commit tells.
                 if archive.seq() == 300 { contents(&archive).map(Some) } else { Ok(None) }

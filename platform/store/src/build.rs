@@ -8,6 +8,7 @@ use crate::archive::Archive;
 use crate::cipher::{Cipher, What};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove, set_provisioned, sync_dir, sync_tree};
+use crate::run::Home;
 use crate::seal::Root;
 use crate::sorter::Sorter;
 use crate::tree::{Tree, TreeError};
@@ -46,7 +47,7 @@ impl Builder {
         let made = remove(&dir).and_then(|()| fs::create_dir(&dir)).and_then(|()| cipher.store(&dir));
         made.map_err(|e| CommitError::io(&dir, e))?;
         let mut builder = Builder {
-            archive: Sorter::new(&dir, generation),
+            archive: Sorter::new(Home::new(&dir, generation, &cipher)),
             dir,
             generation,
             cipher,
@@ -126,7 +127,8 @@ impl Builder {
         };
         tree.checkpoint(&mut self.root, std::iter::empty())?;
         tree.close()?;
-        let archive = std::mem::replace(&mut self.archive, Sorter::new(&self.dir, self.generation));
+        let next = Sorter::new(Home::new(&self.dir, self.generation, &self.cipher));
+        let archive = std::mem::replace(&mut self.archive, next);
         let archive = archive.finish(&self.root)?;
         Journal::create(&self.dir, self.generation, self.root.seq)?;
         sync_tree(&self.dir)?;

@@ -1,12 +1,12 @@
 //! One pass over both copies of a content, piece by piece: every chunk of the archive and every record in it, then every
 //! record in sled's files, and whether all of them are those of the root. Reads, and does nothing else.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Key;
 use crate::archive::{Archive, Walk};
 use crate::peek::Peek;
+use crate::run::Home;
 use crate::seal::Root;
 use crate::tree::TreeError;
 
@@ -27,8 +27,7 @@ pub(crate) enum Copy {
 
 /// A pass under way. What it has open is of the files as they were when it began: it ends when they change.
 pub(crate) struct Check {
-    gen_dir: PathBuf,
-    generation: u64,
+    home: Home,
     /// The commit that the archive must be of.
     seq: u64,
     stage: Stage,
@@ -67,8 +66,8 @@ impl std::fmt::Debug for Stepped {
 
 impl Check {
     /// Begins with a generation whose archive is of commit `seq`.
-    pub(crate) fn new(gen_dir: &Path, generation: u64, seq: u64) -> Check {
-        Check { gen_dir: gen_dir.into(), generation, seq, stage: Stage::Begin, archive: None }
+    pub(crate) fn new(home: Home, seq: u64) -> Check {
+        Check { home, seq, stage: Stage::Begin, archive: None }
     }
 
     /// Reads on for about so many bytes, or until it is told to end.
@@ -97,7 +96,7 @@ impl Check {
         match &mut self.stage {
             Stage::Begin => {
                 // By its files' names, as the next start will: an open descriptor may be of a file that is gone.
-                let archive = Archive::open(&self.gen_dir, self.generation)?.filter(|found| found.seq() == self.seq);
+                let archive = Archive::open(&self.home)?.filter(|found| found.seq() == self.seq);
                 let archive = archive.ok_or_else(|| TreeError::corrupt("a run of the archive is missing"))?;
                 self.archive = Some(archive.root().clone());
                 self.stage = Stage::Archive(archive.begin_walk()?);
@@ -115,7 +114,7 @@ impl Check {
                 Ok(Some(read))
             }
             Stage::Sled(none @ None) => {
-                *none = Some(Peek::open(&self.gen_dir, self.generation)?);
+                *none = Some(Peek::open(&self.home.dir, self.home.generation)?);
                 Ok(Some(bytes))
             }
             Stage::Sled(Some(peek)) => match (peek.step(bytes)?, &self.archive) {

@@ -64,7 +64,7 @@ impl Store {
         self.interrupt_scrub();
         let Some(frozen) = self.frozen.clone() else { return };
         let archive = self.archive.clone();
-        match Checkpoint::start(&self.worker, &self.generation_dir(), self.generation, frozen, archive) {
+        match Checkpoint::start(&self.worker, self.home(), frozen, archive) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => self.checkpoint_failed(error.to_string(), false),
         }

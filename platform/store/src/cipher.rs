@@ -33,6 +33,8 @@ const HEAD_BYTES: usize = MAGIC.len() + 1 + SALT_BYTES;
 const FILE_BYTES: usize = HEAD_BYTES + NONCE_LEN + KEY_BYTES + TAG_BYTES + HASH_BYTES;
 /// What the derived key is for (RFC 5869: `info`).
 const INFO: &[u8] = b"edge-store key 1";
+/// Length of a nonce.
+pub(crate) const NONCE_BYTES: usize = NONCE_LEN;
 /// How much longer sealed bytes are.
 pub const SEALED_EXTRA_BYTES: usize = NONCE_LEN + TAG_BYTES;
 
@@ -143,14 +145,27 @@ struct Unwrapped {
 pub(crate) enum What<'a> {
     Record(&'a Key),
     Meta,
+    /// A chunk of the archive's run up to commit `to`.
+    Chunk {
+        to: u64,
+        offset: u64,
+    },
 }
 
 impl What<'_> {
     fn aad(self) -> Aad<[u8; 19]> {
         let mut aad = [0; 19];
-        if let What::Record(key) = self {
-            aad[0] = 1;
-            aad[1..].copy_from_slice(&key_bytes(key));
+        match self {
+            What::Record(key) => {
+                aad[0] = 1;
+                aad[1..].copy_from_slice(&key_bytes(key));
+            }
+            What::Meta => {}
+            What::Chunk { to, offset } => {
+                aad[0] = 2;
+                aad[1..9].copy_from_slice(&to.to_le_bytes());
+                aad[9..17].copy_from_slice(&offset.to_le_bytes());
+            }
         }
         Aad::from(aad)
     }
@@ -222,6 +237,17 @@ impl Cipher {
     pub(crate) fn open(&self, what: What<'_>, kept: Arc<[u8]>) -> Option<Arc<[u8]>> {
         let Some(key) = &self.key else { return Some(kept) };
         open(key, what.aad(), &kept).map(Into::into)
+    }
+
+    /// The nonce of a sealed value, and the value in it.
+    pub(crate) fn take_apart(&self, key: &Key, sealed: &[u8]) -> Option<([u8; NONCE_BYTES], Vec<u8>)> {
+        let plain = open(self.key.as_deref()?, What::Record(key).aad(), sealed)?;
+        Some((*sealed.first_chunk()?, plain))
+    }
+
+    /// What [`Cipher::take_apart`] took apart: the same bytes again, so that no nonce is used for anything else.
+    pub(crate) fn put_together(&self, key: &Key, nonce: &[u8; NONCE_BYTES], plain: &[u8]) -> Option<Vec<u8>> {
+        seal_with(self.key.as_deref()?, What::Record(key).aad(), nonce, plain)
     }
 
     /// As [`Cipher::open`], without a copy where nothing is encrypted.
@@ -361,12 +387,15 @@ fn wrapping_key(algorithm: &'static Algorithm, secret: &Secret, head: &[u8]) -> 
 
 /// Nonce, ciphertext, tag. The nonce is random: 96 bits are enough for the 2^32 values that one data key may seal.
 fn seal<A: AsRef<[u8]>>(key: &LessSafeKey, aad: Aad<A>, plain: &[u8]) -> Option<Vec<u8>> {
-    let nonce = random::<NONCE_LEN>().ok()?;
+    seal_with(key, aad, &random::<NONCE_LEN>().ok()?, plain)
+}
+
+fn seal_with<A: AsRef<[u8]>>(key: &LessSafeKey, aad: Aad<A>, nonce: &[u8; NONCE_LEN], plain: &[u8]) -> Option<Vec<u8>> {
     let mut sealed = Vec::with_capacity(SEALED_EXTRA_BYTES + plain.len());
-    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(nonce);
     sealed.extend_from_slice(plain);
     let text = sealed.get_mut(NONCE_LEN..)?;
-    let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad, text).ok()?;
+    let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), aad, text).ok()?;
     sealed.extend_from_slice(tag.as_ref());
     Some(sealed)
 }

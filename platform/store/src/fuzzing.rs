@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::cipher::Cipher;
 use crate::frame::{Frame, Place, SECTOR, sealed};
-use crate::run::{Cursor, Run, Span, sealed as sealed_run};
+use crate::run::{Cursor, Home, Run, Span, sealed as sealed_run};
 use crate::seal::{Head, Root, hasher, parse_part_key, part_key};
 use crate::{Key, seal::Purpose};
 
@@ -54,7 +55,7 @@ pub fn run(dir: &Path, bytes: &[u8]) -> Option<usize> {
     let plain = u32::from(u16::from_le_bytes([*low, *high]));
     let root = Root { seq: SPAN.to, ..Root::default() };
     fs::write(SPAN.path(dir), sealed_run(GENERATION, SPAN, &root, plain, *codec, chunk)).ok()?;
-    let run = Run::open(dir, GENERATION, SPAN).ok()?;
+    let run = Run::open(&Home::new(dir, GENERATION, &Cipher::none()), SPAN).ok()?;
     let mut cursor = Cursor::new(&run).ok()?;
     let mut last: Option<Key> = None;
     for count in 0..RECORDS_MAX {

@@ -7,31 +7,32 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 
-use crate::archive::{self, Archive};
+use crate::archive::Archive;
 use crate::build::Builder;
 use crate::cipher::Cipher;
 use crate::compact::{Compaction, read_piece};
 use crate::pending::{Overlay, Pending};
 use crate::report::Report;
-use crate::run::{Span, Writer};
+use crate::run::{Home, Span, Writer};
 use crate::sled_thread::{DEADLINE, Frozen};
 use crate::tree::{Scan, TreeError};
 use crate::{CommitError, Key, Store};
 
-/// Writes the archive of a generation anew from what sled holds, and removes what was there.
-pub(crate) fn archive_from_sled(gen_dir: &Path, generation: u64) -> Result<Archive, TreeError> {
+/// Writes the archive of a generation anew from what sled holds, and then removes what was there.
+pub(crate) fn archive_from_sled(home: &Home) -> Result<Archive, TreeError> {
     let mut scan = Scan::new();
     let mut writer: Option<Writer> = None;
-    archive::remove_all(gen_dir);
     loop {
-        let (root, records) = read_piece(gen_dir, generation, &mut scan)?;
+        let (root, records) = read_piece(&home.dir, home.generation, &mut scan)?;
         let mut run = match writer.take() {
             Some(run) => run,
-            None => Writer::create(gen_dir, generation, Span { from: 0, to: root.seq })?,
+            None => Writer::create(home, Span { from: 0, to: root.seq })?,
         };
         if records.is_empty() {
             scan.finish(&root)?;
-            return Ok(Archive::new(gen_dir, generation, run.finish(&root)?));
+            let archive = Archive::new(home, run.finish(&root)?);
+            archive.sweep();
+            return Ok(archive);
         }
         for (key, value) in records {
             run.put(&key, Some(&value))?;

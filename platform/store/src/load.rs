@@ -16,7 +16,7 @@ use crate::journal::{self, Found, Journal, Pair};
 use crate::layout::{self, Lock, generation_dir};
 use crate::pending::{Overlay, Pending};
 use crate::report::{Meter, Reports};
-use crate::run::{Span, Writer};
+use crate::run::{Home, Span, Writer};
 use crate::salvage;
 use crate::scrub::Scrub;
 use crate::seal::Root;
@@ -87,12 +87,13 @@ fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: 
     let gen_dir = generation_dir(dir, generation);
     let cipher = Cipher::load(&gen_dir, &options.encryption)?;
     let pair = journal::read(&gen_dir, generation)?;
+    let home = Home::new(&gen_dir, generation, &cipher);
     let with_archive = |archive: Archive| {
         let root = archive.root().clone();
         let recovered = pending(&gen_dir, generation, &pair, &root)?;
         Ok((archive, root, recovered))
     };
-    match whole_archive(&gen_dir, generation, writable).and_then(|archive| archive.map(with_archive).transpose()) {
+    match whole_archive(&home, writable).and_then(|archive| archive.map(with_archive).transpose()) {
         Ok(Some((archive, root, recovered))) => {
             return Ok(Whole { cipher, pair, source: Source::Archive(archive), root, recovered });
         }
@@ -109,12 +110,13 @@ fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: 
 }
 
 /// The archive, every chunk of it verified by its hash; none if there is none.
-fn whole_archive(gen_dir: &Path, generation: u64, writable: bool) -> Result<Option<Archive>, OpenError> {
+fn whole_archive(home: &Home, writable: bool) -> Result<Option<Archive>, OpenError> {
+    let gen_dir = &home.dir;
     let wrong = |error: TreeError| match error {
         TreeError::Corrupt(what) => OpenError::corrupt(gen_dir, what),
         TreeError::Io(error) => OpenError::io(gen_dir, error),
     };
-    let Some(archive) = Archive::open(gen_dir, generation).map_err(wrong)? else { return Ok(None) };
+    let Some(archive) = Archive::open(home).map_err(wrong)? else { return Ok(None) };
     archive.verify().map_err(wrong)?;
     if writable {
         // A process killed between a rename and the sync of it leaves that to us.
@@ -145,7 +147,7 @@ impl Opening<'_> {
         let mut anew = if writable { start_anew(dir, generation, &options, &cipher)? } else { None };
         let mut sealed_wrong = None;
         let mut meter = Meter::new(&options.progress, root.records);
-        let archive = read(&gen_dir, generation, source, &root, &overlay, &mut |key, kept| {
+        let archive = read(&Home::new(&gen_dir, generation, &cipher), source, &root, &overlay, &mut |key, kept| {
             meter.record();
             let taken = cipher.with_open(What::Record(&key), kept, |value| {
                 load(key, value);
@@ -210,13 +212,13 @@ impl Opening<'_> {
 /// Hands over the content with the pending changes on top, in the order of the keys, and returns the archive: the one it
 /// was read from, or one written anew from sled on the way.
 fn read(
-    gen_dir: &Path,
-    generation: u64,
+    home: &Home,
     source: Source,
     root: &Root,
     overlay: &Pending,
     load: &mut dyn FnMut(Key, &[u8]),
 ) -> Result<Option<Archive>, OpenError> {
+    let gen_dir = &home.dir;
     let mut overlay = Overlay::new(overlay);
     let mut take = |key: Key, value: &[u8]| {
         load(key, value);
@@ -228,7 +230,7 @@ fn read(
             walked.map(|()| Some(archive))
         }
         Source::Sled(sled) => {
-            let mut writer = Writer::create(gen_dir, generation, Span { from: 0, to: root.seq });
+            let mut writer = Writer::create(home, Span { from: 0, to: root.seq });
             let mut walk = || {
                 while let Some(piece) = sled.next()? {
                     for (key, value) in piece.iter() {
@@ -244,7 +246,7 @@ fn read(
             };
             let walked: Result<(), TreeError> = walk();
             walked.map(|()| match writer.and_then(|run| run.finish(root)) {
-                Ok(base) => Some(Archive::new(gen_dir, generation, base)),
+                Ok(base) => Some(Archive::new(home, base)),
                 Err(error) => {
                     tracing::warn!(%error, "store: no archive can be written now; the next checkpoint tries again");
                     None

@@ -3,19 +3,24 @@
 //!
 //! A run is written under a temporary name, synced and renamed, and never written again. Everything in it is under a
 //! hash: the chunks' hashes stand in the index, and the index, with the root of the content as of its last commit,
-//! under one of its own. A look-up reads the one chunk that the index names.
+//! under one of its own. A look-up reads the one chunk that the index names. In an encrypted generation a chunk is packed
+//! with its values opened, and sealed as a whole; what is handed over has them sealed one by one again, as everywhere else.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::fault::point;
-use crate::layout::{remove, sync_data, sync_dir};
+use crate::cipher::{Cipher, NONCE_BYTES, What};
+use crate::layout::{remove, sync_data};
 use crate::seal::{Purpose, Root, hasher, key_bytes, take, take_u32, take_u64};
 use crate::tree::TreeError;
-use crate::{Key, VALUE_BYTES_MAX};
+use crate::{Key, SEALED_EXTRA_BYTES, VALUE_BYTES_MAX};
+
+mod write;
+
+pub(crate) use write::Writer;
 
 /// A chunk ends with the record that brings it to so many bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -30,7 +35,20 @@ const ENTRY_BYTES: usize = 18 + 8 + 4 + 4 + 1 + 8;
 const TRAILER_BYTES: usize = 8 + 4 + 4 + 8 + 8;
 const PREFIX: &str = "run-";
 const TEMPORARY: &str = ".tmp";
-const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Where runs are, and whose: the directory of a generation, its number, and what seals its values.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) dir: PathBuf,
+    pub(crate) generation: u64,
+    pub(crate) cipher: Cipher,
+}
+
+impl Home {
+    pub(crate) fn new(dir: &Path, generation: u64, cipher: &Cipher) -> Home {
+        Home { dir: dir.into(), generation, cipher: cipher.clone() }
+    }
+}
 
 /// How a chunk is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +57,8 @@ enum Codec {
     Plain = 0,
     /// As an LZ4 block.
     Lz4 = 1,
+    /// Sealed as a whole, and in it packed, with values that are not.
+    Sealed = 2,
 }
 
 /// What the index says of a chunk.
@@ -96,134 +116,6 @@ pub(crate) fn remove_unfinished(gen_dir: &Path) {
     }
 }
 
-/// A run being written.
-pub(crate) struct Writer {
-    file: BufWriter<File>,
-    gen_dir: PathBuf,
-    temporary: PathBuf,
-    generation: u64,
-    span: Span,
-    offset: u64,
-    first: Option<Key>,
-    chunk: Vec<u8>,
-    index: Vec<Entry>,
-    finished: bool,
-}
-
-impl Writer {
-    /// Begins a run.
-    pub(crate) fn create(gen_dir: &Path, generation: u64, span: Span) -> io::Result<Writer> {
-        let temporary = gen_dir.join(format!("{}{TEMPORARY}", span.name()));
-        point(&temporary)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temporary)?;
-        let mut writer = Writer {
-            file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
-            gen_dir: gen_dir.into(),
-            temporary,
-            generation,
-            span,
-            offset: HEADER_BYTES as u64,
-            first: None,
-            chunk: Vec::new(),
-            index: Vec::new(),
-            finished: false,
-        };
-        writer.file.write_all(&header(generation, span))?;
-        Ok(writer)
-    }
-
-    /// Adds a record, or that there is none. Keys must ascend.
-    pub(crate) fn put(&mut self, key: &Key, value: Option<&[u8]>) -> io::Result<()> {
-        self.first.get_or_insert(*key);
-        self.chunk.extend_from_slice(&key_bytes(key));
-        let len = value.map_or(0, |value| value.len() as u64 + 1);
-        self.chunk.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
-        self.chunk.extend_from_slice(value.unwrap_or_default());
-        if self.chunk.len() < CHUNK_BYTES { Ok(()) } else { self.end_chunk() }
-    }
-
-    fn end_chunk(&mut self) -> io::Result<()> {
-        let Some(first) = self.first.take() else { return Ok(()) };
-        let packed = lz4_flex::block::compress(&self.chunk);
-        // What does not come back is not trusted: a fault of the compressor must not cost the only good copy.
-        let comes_back = || lz4_flex::block::decompress(&packed, self.chunk.len()).is_ok_and(|back| back == self.chunk);
-        let (codec, kept) = if packed.len() < self.chunk.len() && comes_back() {
-            (Codec::Lz4, packed.as_slice())
-        } else {
-            (Codec::Plain, self.chunk.as_slice())
-        };
-        point(&self.temporary)?;
-        self.file.write_all(kept)?;
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.index.push(Entry {
-            first,
-            offset: self.offset,
-            kept: length(kept),
-            plain: length(&self.chunk),
-            codec,
-            hash: chunk_hash(self.generation, self.offset, kept),
-        });
-        self.offset += kept.len() as u64;
-        self.chunk.clear();
-        Ok(())
-    }
-
-    /// Completes the run: `root` is the content as of its last commit. It is durable, and has its name, afterwards.
-    pub(crate) fn finish(self, root: &Root) -> io::Result<Run> {
-        self.complete(root, true)
-    }
-
-    /// As [`Writer::finish`], for a run that need not survive.
-    pub(crate) fn finish_unsynced(self, root: &Root) -> io::Result<Run> {
-        self.complete(root, false)
-    }
-
-    fn complete(mut self, root: &Root, durable: bool) -> io::Result<Run> {
-        self.end_chunk()?;
-        let root_bytes = root.encode(self.generation);
-        let mut end = Vec::with_capacity(self.index.len() * ENTRY_BYTES + root_bytes.len() + TRAILER_BYTES);
-        self.index.iter().for_each(|entry| entry.encode(&mut end));
-        end.extend_from_slice(&root_bytes);
-        end.extend_from_slice(&self.offset.to_le_bytes());
-        for len in [self.index.len(), root_bytes.len()] {
-            end.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
-        }
-        end.extend_from_slice(&end_hash(self.generation, self.span, &end).to_le_bytes());
-        end.extend_from_slice(&END_MAGIC);
-        self.file.write_all(&end)?;
-        self.file.flush()?;
-        let file = self.file.get_ref().try_clone()?;
-        if durable {
-            point(&self.temporary)?;
-            sync_data(&file)?;
-        }
-        point(&self.temporary)?;
-        fs::rename(&self.temporary, self.span.path(&self.gen_dir))?;
-        self.finished = true;
-        if durable {
-            sync_dir(&self.gen_dir)?;
-        }
-        Ok(Run {
-            file,
-            path: self.span.path(&self.gen_dir),
-            generation: self.generation,
-            span: self.span,
-            root: root.clone(),
-            index: std::mem::take(&mut self.index),
-            bytes: self.offset + end.len() as u64,
-        })
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.finished {
-            // What cannot be removed now is removed by the next open.
-            let _ = remove(&self.temporary);
-        }
-    }
-}
-
 impl Entry {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&key_bytes(&self.first));
@@ -240,6 +132,7 @@ impl Entry {
         let codec = match take(rest, 1)? {
             [0] => Codec::Plain,
             [1] => Codec::Lz4,
+            [2] => Codec::Sealed,
             _ => return None,
         };
         Some(Entry { first, offset, kept, plain, codec, hash: take_u64(rest)? })
@@ -295,6 +188,25 @@ fn end_hash(generation: u64, span: Span, end: &[u8]) -> u64 {
     hasher.digest()
 }
 
+/// A record in a sealed chunk.
+struct Packed<'a> {
+    key: Key,
+    /// The length of its sealed value plus one, or 0.
+    len: u32,
+    /// The nonce of that, and the value that is in it.
+    value: Option<(&'a [u8; NONCE_BYTES], &'a [u8])>,
+}
+
+fn take_packed<'a>(rest: &mut &'a [u8]) -> Option<Packed<'a>> {
+    let (key, len) = (take_key(rest)?, take_u32(rest)?);
+    if len == 0 {
+        return Some(Packed { key, len, value: None });
+    }
+    let plain = (len as usize - 1).checked_sub(SEALED_EXTRA_BYTES)?;
+    let nonce = take(rest, NONCE_BYTES)?.try_into().ok()?;
+    Some(Packed { key, len, value: Some((nonce, take(rest, plain)?)) })
+}
+
 fn take_key(rest: &mut &[u8]) -> Option<Key> {
     let [table, kind, id @ ..]: &[u8; 18] = take(rest, 18)?.try_into().ok()?;
     Some(Key { table: *table, kind: *kind, id: *id })
@@ -305,7 +217,7 @@ fn take_key(rest: &mut &[u8]) -> Option<Key> {
 pub(crate) struct Run {
     file: File,
     path: PathBuf,
-    generation: u64,
+    home: Home,
     span: Span,
     root: Root,
     index: Vec<Entry>,
@@ -314,8 +226,8 @@ pub(crate) struct Run {
 
 impl Run {
     /// Opens a run and verifies its header, index and root, but none of its chunks.
-    pub(crate) fn open(gen_dir: &Path, generation: u64, span: Span) -> Result<Run, TreeError> {
-        let path = span.path(gen_dir);
+    pub(crate) fn open(home: &Home, span: Span) -> Result<Run, TreeError> {
+        let (path, generation) = (span.path(&home.dir), home.generation);
         let wrong = |what: &str| TreeError::corrupt(format!("{}: {what}", span.name()));
         let file = File::open(&path)?;
         let bytes = file.metadata()?.len();
@@ -350,7 +262,7 @@ impl Run {
         if root.seq != span.to || index.iter().any(|entry| entry.plain as usize > CHUNK_BYTES_MAX) {
             return Err(wrong("its index makes no sense"));
         }
-        Ok(Run { file, path, generation, span, root, index, bytes })
+        Ok(Run { file, path, home: home.clone(), span, root, index, bytes })
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -391,7 +303,7 @@ impl Run {
             io::ErrorKind::UnexpectedEof => self.wrong("it ends too soon"),
             _ => TreeError::Io(error),
         })?;
-        if chunk_hash(self.generation, entry.offset, &kept) != entry.hash {
+        if chunk_hash(self.home.generation, entry.offset, &kept) != entry.hash {
             return Err(self.wrong("a chunk fails its hash"));
         }
         Ok(kept)
@@ -401,13 +313,42 @@ impl Run {
     fn chunk(&self, chunk: usize) -> Result<Vec<u8>, TreeError> {
         let kept = self.verify(chunk)?;
         match self.index.get(chunk) {
-            Some(Entry { codec: Codec::Lz4, plain, .. }) => {
-                let plain = *plain as usize;
-                let bytes = lz4_flex::block::decompress(&kept, plain).ok().filter(|bytes| bytes.len() == plain);
-                bytes.ok_or_else(|| self.wrong("a chunk does not decompress"))
-            }
-            _ => Ok(kept),
+            Some(entry @ Entry { codec: Codec::Sealed, .. }) => self.sealed_again(entry, &kept),
+            Some(entry) => self.unpacked(entry.codec, kept, entry.plain as usize),
+            None => Err(self.wrong("it has no such chunk")),
         }
+    }
+
+    fn unpacked(&self, codec: Codec, kept: Vec<u8>, plain: usize) -> Result<Vec<u8>, TreeError> {
+        if codec == Codec::Plain {
+            return Ok(kept);
+        }
+        let bytes = lz4_flex::block::decompress(&kept, plain).ok().filter(|bytes| bytes.len() == plain);
+        bytes.ok_or_else(|| self.wrong("a chunk does not decompress"))
+    }
+
+    /// The bytes of a sealed chunk as if it were not one: with every value as it is sealed everywhere else.
+    fn sealed_again(&self, entry: &Entry, kept: &[u8]) -> Result<Vec<u8>, TreeError> {
+        let closed = || self.wrong("a chunk does not open with its key");
+        let what = What::Chunk { to: self.span.to, offset: entry.offset };
+        let within = self.home.cipher.with_open(what, kept, <[u8]>::to_vec).ok_or_else(closed)?;
+        let (codec, packed) = match within.split_first() {
+            Some((0, packed)) => (Codec::Plain, packed),
+            Some((1, packed)) => (Codec::Lz4, packed),
+            _ => return Err(self.wrong("a chunk makes no sense")),
+        };
+        let plain = self.unpacked(codec, packed.to_vec(), entry.plain as usize)?;
+        let (mut rest, mut chunk) = (plain.as_slice(), Vec::with_capacity(plain.len() + plain.len() / 8));
+        while !rest.is_empty() {
+            let record = take_packed(&mut rest).ok_or_else(|| self.wrong("a chunk makes no sense"))?;
+            chunk.extend_from_slice(&key_bytes(&record.key));
+            chunk.extend_from_slice(&record.len.to_le_bytes());
+            if let Some((nonce, plain)) = record.value {
+                let sealed = self.home.cipher.put_together(&record.key, nonce, plain).ok_or_else(closed)?;
+                chunk.extend_from_slice(&sealed);
+            }
+        }
+        Ok(chunk)
     }
 
     /// What it says of a record: `None` for nothing, else its value or that it was deleted.
@@ -493,3 +434,6 @@ impl<R: Deref<Target = Run>> Cursor<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use crate::load::changes;
 use crate::pending::{Overlay, Pending};
 use crate::quarantine;
 use crate::report::{Report, Reports};
+use crate::run::Home;
 use crate::seal::Root;
 use crate::sled_thread::{Load, Worker};
 use crate::tree::TreeError;
@@ -46,7 +47,7 @@ pub(crate) fn last_good(
     let Ok(cipher) = Cipher::load(&gen_dir, &options.encryption) else { return Ok(None) };
     let frames = journal::salvage(&gen_dir, generation);
     let candidate = |root: &Root, archive| candidate(&gen_dir, generation, &frames, root, archive);
-    let archive = Archive::whole_part(&gen_dir, generation);
+    let archive = Archive::whole_part(&Home::new(&gen_dir, generation, &cipher));
     let archive = archive.map(|archive| candidate(&archive.root().clone(), Some(archive)));
     // Opened once to see how far it leads, and again if that is further.
     let sled = Load::start(worker, &gen_dir, generation).ok().map(|(_, root)| candidate(&root, None));

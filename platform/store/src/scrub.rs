@@ -136,7 +136,7 @@ impl Store {
                 self.check_journals();
                 match self.archive.as_ref().map(|archive| archive.seq()) {
                     Some(seq) => {
-                        let check = Check::new(&self.generation_dir(), self.generation, seq);
+                        let check = Check::new(self.home(), seq);
                         self.scrub.stage = Stage::Between(Box::new(check));
                         false
                     }

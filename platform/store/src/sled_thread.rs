@@ -13,10 +13,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::Key;
-use crate::archive::Archive;
+use crate::archive::{self, Archive};
 use crate::heal::archive_from_sled;
 use crate::layout::size;
 use crate::pending::Pending;
+use crate::run::Home;
 use crate::seal::Root;
 use crate::tree::{self, Scan, Tree, TreeError};
 
@@ -109,16 +110,14 @@ pub(crate) enum Outcome {
 impl Checkpoint {
     pub(crate) fn start(
         worker: &Worker,
-        generation_dir: &Path,
-        generation: u64,
+        home: Home,
         frozen: Arc<Frozen>,
         archive: Option<Arc<Archive>>,
     ) -> io::Result<Checkpoint> {
-        let dir = generation_dir.to_path_buf();
         let (sender, result) = sync_channel(1);
         let work = move || {
             // Nobody listening means that the store is gone, and with it all interest.
-            let _ = sender.send(checkpoint(&dir, generation, &frozen, archive));
+            let _ = sender.send(checkpoint(&home, &frozen, archive));
         };
         worker.post(work)?;
         Ok(Checkpoint { result })
@@ -145,8 +144,8 @@ impl Checkpoint {
     }
 }
 
-fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen, archive: Option<Arc<Archive>>) -> Result<Made, TreeError> {
-    let tree = Tree::open(dir, generation)?;
+fn checkpoint(home: &Home, frozen: &Frozen, archive: Option<Arc<Archive>>) -> Result<Made, TreeError> {
+    let tree = Tree::open(&home.dir, home.generation)?;
     let mut root = tree.root()?;
     if root.seq < frozen.base || root.seq > frozen.seq {
         let (found, base) = (root.seq, frozen.base);
@@ -165,18 +164,24 @@ fn checkpoint(dir: &Path, generation: u64, frozen: &Frozen, archive: Option<Arc<
         // Likewise.
         Some(archive) if archive.seq() == root.seq => archive,
         Some(archive) if archive.seq() == frozen.base => match archive.with(&frozen.changes, &root) {
-            Err(TreeError::Corrupt(what)) => rebuilt(dir, generation, &what)?,
+            Err(TreeError::Corrupt(what)) => rebuilt(home, &what)?,
             archive => Arc::new(archive?),
         },
-        Some(_) => rebuilt(dir, generation, "it is not of the same commit")?,
-        None => rebuilt(dir, generation, "there is none")?,
+        Some(_) => rebuilt(home, "it is not of the same commit")?,
+        None => rebuilt(home, "there is none")?,
     };
-    Ok(Made { root, archive, sled_bytes: size(&tree::path(dir)) })
+    Ok(Made { root, archive, sled_bytes: size(&tree::path(&home.dir)) })
 }
 
-fn rebuilt(dir: &Path, generation: u64, why: &str) -> Result<Arc<Archive>, TreeError> {
+fn rebuilt(home: &Home, why: &str) -> Result<Arc<Archive>, TreeError> {
     tracing::warn!(why, "store: the archive is written anew from sled");
-    archive_from_sled(dir, generation).map(Arc::new)
+    let mut made = archive_from_sled(home);
+    if made.as_ref().is_err_and(TreeError::is_disk_full) {
+        // What is in the way is known to be of no use.
+        archive::remove_all(&home.dir);
+        made = archive_from_sled(home);
+    }
+    made.map(Arc::new)
 }
 
 /// Some records in order, their values one after the other in `bytes`.

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Key;
 use crate::archive::{Archive, merge};
 use crate::layout::remove;
-use crate::run::{Run, Span, Writer};
+use crate::run::{Home, Run, Span, Writer};
 use crate::seal::Root;
 use crate::tree::TreeError;
 
@@ -23,8 +22,7 @@ const DIR: &str = "sort";
 /// Records on their way into a base.
 #[derive(Debug)]
 pub(crate) struct Sorter {
-    gen_dir: PathBuf,
-    generation: u64,
+    home: Home,
     gathered: BTreeMap<Key, Box<[u8]>>,
     bytes: usize,
     runs: Vec<Arc<Run>>,
@@ -33,9 +31,9 @@ pub(crate) struct Sorter {
 }
 
 impl Sorter {
-    pub(crate) fn new(gen_dir: &Path, generation: u64) -> Sorter {
+    pub(crate) fn new(home: Home) -> Sorter {
         let gathered = BTreeMap::new();
-        Sorter { gen_dir: gen_dir.into(), generation, gathered, bytes: 0, runs: Vec::new(), begun: 0 }
+        Sorter { home, gathered, bytes: 0, runs: Vec::new(), begun: 0 }
     }
 
     /// Adds a record; one with the same key is replaced.
@@ -64,12 +62,12 @@ impl Sorter {
     }
 
     fn begin(&mut self) -> io::Result<Writer> {
-        let dir = self.gen_dir.join(DIR);
+        let dir = self.home.dir.join(DIR);
         if self.begun == 0 {
             fs::create_dir(&dir)?;
         }
         self.begun += 1;
-        Writer::create(&dir, self.generation, Span { from: 0, to: self.begun })
+        Writer::create(&Home { dir, ..self.home.clone() }, Span { from: 0, to: self.begun })
     }
 
     fn end(&mut self, run: Writer) -> Result<(), TreeError> {
@@ -83,11 +81,11 @@ impl Sorter {
         if !self.gathered.is_empty() {
             self.write()?;
         }
-        let mut base = Writer::create(&self.gen_dir, self.generation, Span { from: 0, to: root.seq })?;
+        let mut base = Writer::create(&self.home, Span { from: 0, to: root.seq })?;
         merge(&self.runs, &mut |key, value| base.put(&key, value).map_err(TreeError::Io))?;
         let base = base.finish(root)?;
-        remove(&self.gen_dir.join(DIR))?;
-        Ok(Archive::new(&self.gen_dir, self.generation, base))
+        remove(&self.home.dir.join(DIR))?;
+        Ok(Archive::new(&self.home, base))
     }
 }
 
@@ -98,7 +96,7 @@ mod tests {
     #[test]
     fn records_in_any_order_come_out_sorted_and_the_last_of_each_key_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sorter = Sorter::new(dir.path(), 1);
+        let mut sorter = Sorter::new(Home::new(dir.path(), 1, &crate::cipher::Cipher::none()));
         let mut model = BTreeMap::new();
         // More than can be sorted at once, and more runs than are kept open.
         for n in 0..40_000_u64 {

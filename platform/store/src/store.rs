@@ -18,6 +18,7 @@ use crate::layout::{self, Lock, generation_dir, set_current, size};
 use crate::options::{Info, Options, State};
 use crate::pending::Pending;
 use crate::report::Reports;
+use crate::run::Home;
 use crate::scrub::Scrub;
 use crate::seal::Root;
 use crate::sled_thread::{Checkpoint, Frozen, Worker};
@@ -201,6 +202,10 @@ impl Store {
     /// What was wrong with the store's files, for whoever wants to ask later on.
     pub fn reports(&self) -> Reports {
         self.reports.clone()
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home::new(&self.generation_dir(), self.generation, &self.cipher)
     }
 
     pub(crate) fn generation_dir(&self) -> PathBuf {

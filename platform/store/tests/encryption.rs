@@ -85,6 +85,33 @@ fn nothing_of_a_value_or_a_meta_can_be_read_in_any_file() {
 }
 
 #[test]
+fn an_encrypted_archive_is_about_as_small_as_a_plain_one() {
+    let archive = |mode| {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(dir.path(), options(mode, b"secret")).unwrap();
+        let entity = |n: u64| {
+            let name = format!("service-{n}");
+            format!(
+                "{{\"name\":\"{name}\",\"host\":\"{name}.internal.example\",\"port\":8080,\"protocol\":\"http\",\"path\":\"/v{n}\",\"tags\":[\"team-{}\",\"generated\"],\"retries\":5,\"connect_timeout\":60000,\"read_timeout\":60000,\"write_timeout\":60000}}",
+                n % 20
+            )
+        };
+        let mut replacement = store.replace().unwrap();
+        (0..3_000).for_each(|n| replacement.put(key(n), entity(n).as_bytes()).unwrap());
+        replacement.finish(b"meta").unwrap();
+        let bytes = store.info().archive_bytes;
+        assert_eq!(store.get(key(77)).unwrap().as_deref(), Some(entity(77).as_bytes()));
+        bytes
+    };
+    let plain = archive(Mode::Off);
+    for mode in MODES {
+        let sealed = archive(mode);
+        // Twelve bytes of nonce for each record are all that cannot be packed.
+        assert!(sealed < plain + 3_000 * 16, "{sealed} bytes, plain {plain}");
+    }
+}
+
+#[test]
 fn another_key_or_none_is_a_clear_error_that_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let content = make(dir.path(), Mode::Aes256Gcm);
