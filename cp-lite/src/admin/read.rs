@@ -90,5 +90,5 @@ fn wanted(page: &Page, def: &KindDef, entry: &Entry) -> bool {
         return true;
     }
     let facts = entry.body.as_deref().and_then(|body| (def.facts)(body).ok());
-    facts.is_some_and(|facts| page.tags.take(&facts.tags))
+    facts.is_some_and(|facts| page.tags.take(&facts.tags.sorted()))
 }

@@ -52,7 +52,7 @@ fn tagged(view: &View) -> impl Iterator<Item = Tagged> + '_ {
         let entities = view.catalog.iter(def.kind, None);
         entities.flat_map(move |(id, entry)| {
             let facts = entry.body.as_deref().and_then(|body| (def.facts)(body).ok()).unwrap_or_default();
-            let tags = (0u16..).zip(facts.tags);
+            let tags = (0u16..).zip(facts.tags.sorted());
             tags.map(move |(index, tag)| Tagged { kind: place, id, place: index, name: def.name, tag })
         })
     })

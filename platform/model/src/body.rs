@@ -13,12 +13,14 @@
 
 mod number;
 mod part;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod word;
 
 pub use number::Number;
 pub use part::{Element, Part, Reader};
+pub use tags::Tags;
 pub(crate) use word::words;
 
 use crate::Id;

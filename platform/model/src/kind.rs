@@ -1,7 +1,7 @@
 //! The list of entity kinds. Adding a kind is one file below [`crate::kinds`] and one line here.
 
 use crate::Id;
-use crate::body::{BodyError, Object};
+use crate::body::{BodyError, Object, Tags};
 use crate::kinds;
 use crate::schema::Schema;
 
@@ -95,8 +95,8 @@ pub struct Facts {
     pub refs: Vec<Ref>,
     /// Values that no other entity of the kind may have.
     pub uniques: Vec<Unique>,
-    /// Tags, sorted as stored.
-    pub tags: Vec<String>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 /// A foreign key that is set.

@@ -16,7 +16,7 @@ mod tests;
 pub mod upstreams;
 
 use crate::Kind;
-use crate::body::{ForeignKey, words};
+use crate::body::{ForeignKey, Tags, words};
 use crate::kind::{Facts, Ref, Unique};
 use crate::schema::{Field, Rule, Type, text};
 
@@ -62,9 +62,7 @@ pub(crate) const PROTOCOLS: Field = Field::set("protocols", &PROTOCOL).required(
 /// Collects what indexes need to know of an entity.
 impl Facts {
     /// Facts that begin with the entity's tags.
-    pub(crate) fn tagged(tags: Option<Vec<String>>) -> Self {
-        let mut tags = tags.unwrap_or_default();
-        tags.sort_unstable();
+    pub(crate) fn tagged(tags: Tags) -> Self {
         Self { tags, ..Self::default() }
     }
 

@@ -25,7 +25,7 @@ pub trait Part: Sized {
 /// The unread rest of a body.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
     fn sized(&mut self) -> Result<&'a [u8], BodyError> {
         let count = usize::try_from(self.varint()?).map_err(|_| BodyError::Truncated)?;
         self.take(count)
+    }
+
+    /// Takes a text.
+    pub(super) fn text(&mut self) -> Result<&'a str, BodyError> {
+        std::str::from_utf8(self.sized()?).map_err(|_| BodyError::NotUtf8)
     }
 
     /// Takes a nested record: a length, then its fields.
@@ -189,8 +194,7 @@ impl Part for String {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, BodyError> {
-        let text = std::str::from_utf8(input.sized()?).map_err(|_| BodyError::NotUtf8)?;
-        Ok(text.to_owned())
+        Ok(input.text()?.to_owned())
     }
 }
 

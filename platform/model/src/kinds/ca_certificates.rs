@@ -2,7 +2,7 @@
 
 use super::{CREATED_AT, ID, TAGS, UPDATED_AT, def};
 use crate::Id;
-use crate::body::{Object, body};
+use crate::body::{Object, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{CheckCx, EntityCheck, Field, Rule, Schema, Violations, pem};
 use serde_json::Value;
@@ -21,7 +21,7 @@ body! {
         /// SHA-256 of the certificate in hex; unique.
         pub cert_digest: Option<String>,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

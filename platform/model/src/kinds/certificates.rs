@@ -2,7 +2,7 @@
 
 use super::{CREATED_AT, ID, TAGS, UPDATED_AT, def};
 use crate::Id;
-use crate::body::{Object, body};
+use crate::body::{Object, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{CheckCx, EntityCheck, Field, Rule, Schema, Violations, pem};
 use serde_json::Value;
@@ -25,7 +25,7 @@ body! {
         /// PEM: its key.
         pub key_alt: Option<String>,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{CREATED_AT, ID, TAGS, UPDATED_AT, def};
 use crate::Id;
-use crate::body::body;
+use crate::body::{Tags, body};
 use crate::kind::Facts;
 use crate::schema::{EntityCheck, Field, Schema};
 
@@ -20,7 +20,7 @@ body! {
         /// Unique.
         pub custom_id: Option<String>,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

@@ -1,7 +1,7 @@
 //! JWT secrets: what a consumer's tokens are signed with.
 
 use super::{CREATED_AT, ID, TAGS, def};
-use crate::body::{ForeignKey, Object, body, words};
+use crate::body::{ForeignKey, Object, Tags, body, words};
 use crate::kind::Facts;
 use crate::schema::{CheckCx, EntityCheck, Field, Literal, Rule, Schema, Then, Violations, When, pem};
 use crate::{Id, Kind};
@@ -57,7 +57,7 @@ body! {
         /// Which algorithm tokens must use.
         pub algorithm: Option<JwtAlgorithm> = Some(JwtAlgorithm::Hs256),
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

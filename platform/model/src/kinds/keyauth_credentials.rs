@@ -1,7 +1,7 @@
 //! Key-auth credentials: the API keys of a consumer.
 
 use super::{CREATED_AT, ID, TAGS, def};
-use crate::body::{ForeignKey, body};
+use crate::body::{ForeignKey, Tags, body};
 use crate::kind::{Appended, Facts};
 use crate::schema::{Field, Schema, Type};
 use crate::{Id, Kind};
@@ -18,7 +18,7 @@ body! {
         /// The key; unique.
         pub key: String,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
         /// When it stops to count, in seconds since 1970; `None` for never. `ttl` in JSON.
         #[serde(rename = "ttl")]
         pub expires_at: Option<i64>,

@@ -2,7 +2,7 @@
 //! they are configured is [`crate::plugins`]' subject.
 
 use super::{CREATED_AT, ID, PROTOCOLS, Protocol, TAGS, UPDATED_AT, def};
-use crate::body::{ForeignKey, Object, body};
+use crate::body::{ForeignKey, Object, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{Field, Literal, Rule, Schema, Type, text};
 use crate::{Id, Kind};
@@ -33,7 +33,7 @@ body! {
         /// Whether it is in force.
         pub enabled: bool = true,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

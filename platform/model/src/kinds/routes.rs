@@ -1,7 +1,7 @@
 //! Routes: which requests go to which service.
 
 use super::{CREATED_AT, ID, IP_PORT, NAME, PROTOCOLS, Protocol, TAGS, UPDATED_AT, def};
-use crate::body::{Element, ForeignKey, body, words};
+use crate::body::{Element, ForeignKey, Tags, body, words};
 use crate::kind::Facts;
 use crate::schema::{EntityCheck, Field, Literal, Rule, Schema, Then, Type, When, route, text};
 use crate::{Id, Kind};
@@ -49,7 +49,7 @@ body! {
         /// Kong's; bodies are always streamed here.
         pub response_buffering: bool = true,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
         /// Where requests go; without one, a plugin must answer.
         pub service: Option<ForeignKey>,
         /// TLS server names.

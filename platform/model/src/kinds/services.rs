@@ -1,7 +1,7 @@
 //! Services: where requests go.
 
 use super::{CREATED_AT, ID, NAME, PORT, PROTOCOL, Protocol, TAGS, UPDATED_AT, def};
-use crate::body::{ForeignKey, body};
+use crate::body::{ForeignKey, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{EntityCheck, Field, Literal, Rule, Schema, Then, When, text, url};
 use crate::{Id, Kind};
@@ -34,7 +34,7 @@ body! {
         /// Milliseconds between two reads.
         pub read_timeout: Option<u32> = Some(60_000),
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
         /// Shown to the application.
         pub client_certificate: Option<ForeignKey>,
         /// Whether the application's certificate is verified.

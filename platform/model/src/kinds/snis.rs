@@ -1,7 +1,7 @@
 //! SNIs: which TLS server name is answered with which certificate.
 
 use super::{CREATED_AT, ID, TAGS, UPDATED_AT, def};
-use crate::body::{ForeignKey, body};
+use crate::body::{ForeignKey, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{Field, Rule, Schema, text};
 use crate::{Id, Kind};
@@ -18,7 +18,7 @@ body! {
         /// Seconds since 1970.
         pub updated_at: i64,
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
         /// The certificate.
         pub certificate: ForeignKey,
     }

@@ -1,7 +1,7 @@
 //! Targets: the hosts of an upstream.
 
 use super::{ID, TAGS, def};
-use crate::body::{ForeignKey, Number, body};
+use crate::body::{ForeignKey, Number, Tags, body};
 use crate::kind::Facts;
 use crate::schema::{Field, Literal, Rule, Schema, text};
 use crate::{Id, Kind};
@@ -22,7 +22,7 @@ body! {
         /// Its share of requests; 0 takes it out of use.
         pub weight: Option<u16> = Some(100),
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
     }
 }
 

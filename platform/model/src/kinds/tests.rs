@@ -241,7 +241,7 @@ fn references_and_uniques_of_facts_are_those_of_the_tables() {
         }
         let compound = facts.uniques.iter().find(|unique| unique.field.contains(','));
         assert_eq!(compound.map(|unique| unique.field.to_owned()).unwrap_or_default(), def.schema.cache_key.join(","));
-        assert_eq!(facts.tags.first().map(String::as_str), Some("t"));
+        assert_eq!(facts.tags.iter().next(), Some("t"));
     }
 }
 

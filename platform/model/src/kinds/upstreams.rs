@@ -1,7 +1,7 @@
 //! Upstreams: groups of targets behind one host name, with balancing and health checks.
 
 use super::{CREATED_AT, ID, TAGS, UPDATED_AT, def};
-use crate::body::{ForeignKey, Number, body, words};
+use crate::body::{ForeignKey, Number, Tags, body, words};
 use crate::kind::Facts;
 use crate::schema::{EntityCheck, Field, Literal, Rule, Schema, Then, Type, When, text};
 use crate::{Id, Kind};
@@ -185,7 +185,7 @@ body! {
         /// Health checks.
         pub healthchecks: Option<Healthchecks> = Some(Healthchecks::default()),
         /// Tags.
-        pub tags: Option<Vec<String>>,
+        pub tags: Tags,
         /// The `Host` that targets see.
         pub host_header: Option<String>,
         /// Shown to targets.
