@@ -128,7 +128,7 @@ pub enum Unserved {
 /// # Errors
 /// Whatever keeps the store from being opened; a content that opens but does not compile is no error.
 pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
-    let mut loader = Loader::new(0, 0);
+    let mut loader = Loader::hurried(0, 0);
     let mut rejected = None;
     let mut take = |key: Key, value: &[u8]| {
         if rejected.is_none()

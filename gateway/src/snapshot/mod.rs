@@ -5,6 +5,7 @@
 //! did not change; [`Loader`] builds one from a whole set of records. [`live`] is where the current one is found.
 //! Entities arrive from `sync` or `declarative` and are compiled in [`compile`]; nothing here does I/O.
 
+mod beside;
 mod compile;
 pub mod entities;
 mod held;

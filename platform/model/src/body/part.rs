@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a length and that many bytes.
-    fn sized(&mut self) -> Result<&'a [u8], BodyError> {
+    pub(super) fn sized(&mut self) -> Result<&'a [u8], BodyError> {
         let count = usize::try_from(self.varint()?).map_err(|_| BodyError::Truncated)?;
         self.take(count)
     }
