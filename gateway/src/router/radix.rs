@@ -1,6 +1,9 @@
 //! A persistent radix tree over the bytes of paths, with edges that take any one segment. A node holds the entries whose
 //! way ends there, so the nodes that a request's path leads to are those whose entries may match it. A change copies the
 //! nodes on its way.
+//!
+//! Paths may lie inside each other as deep as a path has bytes, thousands of nodes: nothing here recurses, not even the
+//! drop of a tree.
 
 use super::entries::{Entries, Entry};
 use super::rank::Rank;
@@ -40,13 +43,16 @@ impl Node {
         if self.is_empty() {
             self.label = literal.into();
         }
-        self.insert_labelled(literal, way, entry);
+        let literal = self.follow(literal);
+        self.insert(literal, way, entry);
     }
 
     /// Removes the entry with `rank` at the end of `way` below the root that this is. What is not there changes nothing.
     pub(super) fn remove_from_root(&mut self, way: &[Step<'_>], rank: Rank) {
         let (literal, way) = first_literal(way);
-        self.remove_labelled(literal, way, rank);
+        if let Some(literal) = literal.strip_prefix(self.label.bytes()) {
+            self.remove(literal, way, rank);
+        }
     }
 
     /// What of `path` is below the root that this is.
@@ -54,81 +60,134 @@ impl Node {
         path.strip_prefix(self.label.bytes())
     }
 
-    /// Files an entry at the end of `way` below here.
-    fn insert(&mut self, way: &[Step<'_>], entry: Entry) {
-        match way.split_first() {
-            None => self.entries.insert(entry),
-            Some((Step::Literal(literal), way)) => self.insert_literal(literal, way, entry),
-            Some((Step::Segment, way)) => Arc::make_mut(self.segment.get_or_insert_default()).insert(way, entry),
-        }
-    }
-
-    fn insert_literal(&mut self, literal: &[u8], way: &[Step<'_>], entry: Entry) {
-        let Some(first) = literal.first() else { return self.insert(way, entry) };
-        match self.child(*first) {
-            Err(at) => {
-                let mut leaf = Self { label: literal.into(), ..Self::default() };
-                leaf.insert(way, entry);
-                let mut children = std::mem::take(&mut self.children).into_vec();
+    /// Files an entry at the end of `literal` and then of `way` below here.
+    fn insert<'w>(&mut self, mut literal: &'w [u8], mut way: &[Step<'w>], entry: Entry) {
+        let mut node = self;
+        loop {
+            let Some(first) = literal.first() else {
+                match way.split_first() {
+                    None => return node.entries.insert(entry),
+                    Some((Step::Literal(next), rest)) => (literal, way) = (next, rest),
+                    Some((Step::Segment, rest)) => {
+                        way = rest;
+                        node = Arc::make_mut(node.segment.get_or_insert_default());
+                    }
+                }
+                continue;
+            };
+            let at = node.child(*first).unwrap_or_else(|at| {
+                let leaf = Self::leaf(literal.into());
+                let mut children = std::mem::take(&mut node.children).into_vec();
                 children.reserve_exact(1);
                 children.insert(at, (*first, Arc::new(leaf)));
-                self.children = children.into();
-            }
-            Ok(at) => {
-                if let Some((_, child)) = self.children.get_mut(at) {
-                    Arc::make_mut(child).insert_labelled(literal, way, entry);
-                }
-            }
+                node.children = children.into();
+                at
+            });
+            let Some((_, child)) = node.children.get_mut(at) else { return };
+            node = Arc::make_mut(child);
+            literal = node.follow(literal);
         }
     }
 
-    /// As [`Self::insert_literal`], with a literal that counts from the parent.
-    fn insert_labelled(&mut self, literal: &[u8], way: &[Step<'_>], entry: Entry) {
+    fn leaf(label: Short) -> Self {
+        Self { label, entries: Entries::default(), children: Box::default(), segment: None }
+    }
+
+    /// What of a literal that counts from the parent lies below here. The label is cut where the two part.
+    fn follow<'l>(&mut self, literal: &'l [u8]) -> &'l [u8] {
         let label = self.label.bytes();
         let common = label.iter().zip(literal).take_while(|(a, b)| a == b).count();
         if common < label.len() {
             self.split(common);
         }
-        self.insert_literal(literal.get(common..).unwrap_or_default(), way, entry);
+        literal.get(common..).unwrap_or_default()
     }
 
-    /// Removes the entry with `rank` at the end of `way` below here.
-    fn remove(&mut self, way: &[Step<'_>], rank: Rank) {
-        match way.split_first() {
-            None => self.entries.remove(rank),
-            Some((Step::Literal(literal), way)) => self.remove_literal(literal, way, rank),
-            Some((Step::Segment, way)) => {
-                if let Some(segment) = &mut self.segment {
-                    let node = Arc::make_mut(segment);
-                    node.remove(way, rank);
-                    if node.is_empty() {
-                        self.segment = None;
+    /// Removes the entry with `rank` at the end of `literal` and then of `way` below here, and the nodes that nothing is
+    /// left of then.
+    fn remove(&mut self, literal: &[u8], way: &[Step<'_>], rank: Rank) {
+        let Some(path) = self.path(literal, way) else { return };
+        let mut node = &mut *self;
+        for turn in &path {
+            let Some(next) = node.turn(*turn) else { return };
+            node = next;
+        }
+        node.entries.remove(rank);
+        let mut survivor = path.len();
+        if node.is_empty() {
+            survivor = self.last_with_something_else(&path);
+        }
+        let mut node = self;
+        for turn in path.iter().take(survivor) {
+            let Some(next) = node.turn(*turn) else { return };
+            node = next;
+        }
+        match path.get(survivor) {
+            None => {}
+            Some(Turn::Segment) => node.segment = None,
+            Some(Turn::Child(first)) => {
+                let mut children = std::mem::take(&mut node.children).into_vec();
+                children.retain(|(byte, _)| byte != first);
+                node.children = children.into();
+            }
+        }
+        // What a segment leads to has no label, so nothing is drawn into it.
+        let labelled = survivor.checked_sub(1).is_none_or(|before| path.get(before) != Some(&Turn::Segment));
+        if labelled && node.entries.is_empty() && node.segment.is_none() && node.children.len() == 1 {
+            node.merge();
+        }
+    }
+
+    /// The turns that lead to the node at the end of `literal` and then of `way`, if there is one.
+    fn path<'w>(&self, mut literal: &'w [u8], mut way: &[Step<'w>]) -> Option<Vec<Turn>> {
+        let (mut node, mut turns) = (self, Vec::new());
+        loop {
+            let Some(first) = literal.first() else {
+                match way.split_first() {
+                    None => return Some(turns),
+                    Some((Step::Literal(next), rest)) => (literal, way) = (next, rest),
+                    Some((Step::Segment, rest)) => {
+                        way = rest;
+                        node = node.segment.as_deref()?;
+                        turns.push(Turn::Segment);
                     }
                 }
+                continue;
+            };
+            turns.push(Turn::Child(*first));
+            (node, literal) = node.step(literal)?;
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) -> Option<&mut Self> {
+        match turn {
+            Turn::Segment => self.segment.as_mut().map(Arc::make_mut),
+            Turn::Child(first) => {
+                let at = self.child(first).ok()?;
+                self.children.get_mut(at).map(|(_, child)| Arc::make_mut(child))
             }
         }
     }
 
-    fn remove_literal(&mut self, literal: &[u8], way: &[Step<'_>], rank: Rank) {
-        let Some(first) = literal.first() else { return self.remove(way, rank) };
-        let Ok(at) = self.child(*first) else { return };
-        let Some((_, child)) = self.children.get_mut(at) else { return };
-        let child = Arc::make_mut(child);
-        child.remove_labelled(literal, way, rank);
-        if child.is_empty() {
-            let mut children = std::mem::take(&mut self.children).into_vec();
-            children.remove(at);
-            self.children = children.into();
+    /// How many turns lead to the last node on a path that holds something beside what the path goes on to; the node at
+    /// its end holds nothing. Without any: 0, the root.
+    fn last_with_something_else(&self, path: &[Turn]) -> usize {
+        let (mut node, mut last) = (self, 0);
+        for (at, turn) in path.iter().enumerate() {
+            let ways_on = node.children.len() + usize::from(node.segment.is_some());
+            if ways_on > 1 || !node.entries.is_empty() {
+                last = at;
+            }
+            let next = match turn {
+                Turn::Segment => node.segment.as_deref(),
+                Turn::Child(first) => {
+                    node.child(*first).ok().and_then(|at| node.children.get(at)).map(|(_, child)| &**child)
+                }
+            };
+            let Some(next) = next else { break };
+            node = next;
         }
-    }
-
-    /// As [`Self::remove_literal`], with a literal that counts from the parent.
-    fn remove_labelled(&mut self, literal: &[u8], way: &[Step<'_>], rank: Rank) {
-        let Some(rest) = literal.strip_prefix(self.label.bytes()) else { return };
-        self.remove_literal(rest, way, rank);
-        if self.entries.is_empty() && self.segment.is_none() && self.children.len() == 1 {
-            self.merge();
-        }
+        last
     }
 
     /// The child that the bytes of `path` lead to, and the path below it.
@@ -154,16 +213,44 @@ impl Node {
         let (upper, lower) = self.label.bytes().split_at(at);
         let (upper, lower) = (Short::from(upper), Short::from(lower));
         let Some(first) = lower.bytes().first().copied() else { return };
-        let below = Self { label: lower, ..std::mem::take(self) };
-        *self = Self { label: upper, children: [(first, Arc::new(below))].into(), ..Self::default() };
+        let mut below = std::mem::take(self);
+        below.label = lower;
+        self.label = upper;
+        self.children = [(first, Arc::new(below))].into();
     }
 
     /// Takes the place of its only child.
     fn merge(&mut self) {
         let [(_, child)] = &*self.children else { return };
-        let label = Short::from(&*[self.label.bytes(), child.label.bytes()].concat());
-        *self = Self { label, ..Node::clone(child) };
+        let mut merged = Node::clone(child);
+        merged.label = Short::from(&*[self.label.bytes(), child.label.bytes()].concat());
+        *self = merged;
     }
+
+    /// Takes out what is directly below and belongs to nobody else.
+    fn take_below(&mut self, into: &mut Vec<Self>) {
+        let children = std::mem::take(&mut self.children).into_vec().into_iter().map(|(_, child)| child);
+        into.extend(children.chain(self.segment.take()).filter_map(Arc::into_inner));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut rest = Vec::new();
+        self.take_below(&mut rest);
+        while let Some(mut node) = rest.pop() {
+            node.take_below(&mut rest);
+        }
+    }
+}
+
+/// From one node to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// To the child whose label begins so.
+    Child(u8),
+    /// Over a segment.
+    Segment,
 }
 
 /// The literal that a way begins with, if it does, and the rest of it.

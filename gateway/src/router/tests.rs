@@ -3,6 +3,7 @@
 
 mod atc;
 mod cost;
+mod deep;
 mod generated;
 mod linear;
 mod rules;

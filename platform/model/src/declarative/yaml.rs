@@ -19,16 +19,36 @@ pub(super) fn parse(text: &str) -> Result<Node<'_>, Syntax> {
         emit_comments: false,
     };
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder { events: parser, anchors: HashMap::new(), nodes: 0, by_alias: 0, end: text.len() };
+    let mut builder = Builder {
+        events: parser,
+        anchors: HashMap::new(),
+        nodes: 0,
+        by_alias: 0,
+        depth: 0,
+        deepest: 0,
+        end: text.len(),
+    };
     builder.document()
 }
 
 struct Builder<'t, I> {
     events: I,
-    anchors: HashMap<usize, (Node<'t>, usize)>,
+    anchors: HashMap<usize, Anchored<'t>>,
     nodes: usize,
     by_alias: usize,
+    /// How deep the node that is read lies, and the deepest below the one around it, aliases expanded.
+    depth: usize,
+    deepest: usize,
     end: usize,
+}
+
+/// What an anchor names.
+struct Anchored<'t> {
+    node: Node<'t>,
+    /// How many nodes that is.
+    nodes: usize,
+    /// How many levels there are below it.
+    levels: usize,
 }
 
 impl<'t, I> Builder<'t, I>
@@ -68,6 +88,7 @@ where
             return Err(Syntax::new(at, format!("more than {NODES_MAX} values")));
         }
         let before = self.nodes;
+        let around = std::mem::replace(&mut self.deepest, self.depth);
         let (content, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => (scalar(text, style, tag.as_deref(), at)?, anchor),
             Event::SequenceStart(_, anchor, tag) => {
@@ -78,23 +99,42 @@ where
                 known_tag(tag.as_deref(), "map", at)?;
                 (self.map()?, anchor)
             }
-            Event::Alias(anchor) => return self.alias(anchor, at),
+            Event::Alias(anchor) => {
+                self.deepest = around;
+                return self.alias(anchor, at);
+            }
             _ => return Err(Syntax::new(at, "expected a value")),
         };
         let node = Node { at: offset(at), content };
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), 1 + self.nodes - before));
+            let (nodes, levels) = (1 + self.nodes - before, self.deepest - self.depth);
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, levels });
         }
+        self.deepest = self.deepest.max(around);
         Ok(node)
+    }
+
+    /// The same, one level down.
+    fn below(&mut self, event: Event<'t>, at: usize) -> Result<Node<'t>, Syntax> {
+        self.depth += 1;
+        let node = self.node(event, at);
+        self.depth -= 1;
+        node
     }
 
     /// A copy of what the anchor named, counted before it is made.
     fn alias(&mut self, anchor: usize, at: usize) -> Result<Node<'t>, Syntax> {
-        let Some((node, size)) = self.anchors.get(&anchor) else {
+        let Some(Anchored { node, nodes, levels }) = self.anchors.get(&anchor) else {
             return Err(Syntax::new(at, "an alias inside what it names"));
         };
-        self.by_alias += size;
-        self.nodes += size;
+        self.by_alias += nodes;
+        self.nodes += nodes;
+        let reached = self.depth + levels;
+        self.deepest = self.deepest.max(reached);
+        // The parser counts what is written; what walks over the tree later goes as deep as it is.
+        if reached > DEPTH_MAX {
+            return Err(Syntax::new(at, format!("aliases nest deeper than {DEPTH_MAX} levels")));
+        }
         if self.by_alias > ALIAS_NODES_MAX || self.nodes > NODES_MAX {
             return Err(Syntax::new(at, format!("aliases expand to more than {ALIAS_NODES_MAX} values")));
         }
@@ -109,7 +149,7 @@ where
                     items.shrink_to_fit();
                     return Ok(Content::List(items));
                 }
-                (event, at) => items.push(self.node(event, at)?),
+                (event, at) => items.push(self.below(event, at)?),
             }
         }
     }
@@ -124,7 +164,7 @@ where
                 (_, at) => return Err(Syntax::new(at, "a field name must be a plain string")),
             };
             let (event, value_at) = self.next()?;
-            let value = self.node(event, value_at)?;
+            let value = self.below(event, value_at)?;
             if name == "<<" {
                 merge(value, &mut merged)?;
             } else {
@@ -234,6 +274,21 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
         }
         assert!(parse(&text).unwrap_err().message.contains("aliases expand"));
+    }
+
+    #[test]
+    fn aliases_of_aliases_nest_no_deeper_than_what_is_written() {
+        let nest = |inner: &str, levels: usize| format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels));
+        let mut text = format!("a0: &a0 {}\n", nest("x", 50));
+        for level in 1..150 {
+            text.push_str(&format!("a{level}: &a{level} {}\n", nest(&format!("*a{}", level - 1), 50)));
+        }
+        assert!(parse(&text).unwrap_err().message.contains("nest deeper"));
+        let bound = |inner: usize, outer: usize| {
+            let text = format!("a: &a {}\nb: {}\n", nest("x", inner), nest("*a", outer));
+            parse(&text).is_ok()
+        };
+        assert!(bound(30, DEPTH_MAX - 31) && !bound(30, DEPTH_MAX - 30));
     }
 
     #[test]
