@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::config::keys::KEYS;
 use model::declarative::Format;
 use os::{Exit, ExitError};
+use settings::both::{JSON, SHOW};
 use settings::flags::Typed;
 use settings::{Command, Invocation, Opt, Program, Settings};
 use std::ffi::OsString;
@@ -23,9 +24,6 @@ const CONFIG: Opt = Opt {
     value: Some("FILE"),
     doc: "The settings file; /etc/cp-lite/cp-lite.toml unless told otherwise.",
 };
-const SHOW: Opt =
-    Opt { long: "show", short: None, value: None, doc: "Print the merged settings and where each came from." };
-const JSON: Opt = Opt { long: "json", short: None, value: None, doc: "Print JSON." };
 const ADMIN_URL: Opt = Opt {
     long: "admin-url",
     short: None,

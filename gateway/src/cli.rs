@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use os::{Exit, ExitError};
+use settings::both::{JSON, SHOW};
 use settings::flags::Typed;
 use settings::{Command, Invocation, Opt, Program, Settings};
 
@@ -22,9 +23,6 @@ const CONFIG: Opt = Opt {
     value: Some("FILE"),
     doc: "The settings file; /etc/edge-gateway/gateway.toml unless told otherwise.",
 };
-const SHOW: Opt =
-    Opt { long: "show", short: None, value: None, doc: "Print the merged settings and where each came from." };
-const JSON: Opt = Opt { long: "json", short: None, value: None, doc: "Print JSON." };
 
 const ALLOW_ROLLBACK: Opt = Opt {
     long: "allow-rollback",

@@ -1,6 +1,6 @@
 //! The table of this program's settings: names and defaults are Kong's wherever Kong has the idea.
 
-use settings::{Key, Kind};
+use settings::{Key, Kind, both};
 
 use crate::fleet::PURGE_DELAY_MIN_S;
 
@@ -44,13 +44,8 @@ pub const KEYS: &[Key] = &[
         "The cluster certificate: a path, PEM text or base64 of it. \"cp-lite hybrid gen_cert\" makes one.",
     )
     .secret(),
-    Key::unset("cluster_cert_key", Kind::Text, "The key of cluster_cert: a path, PEM text or base64 of it.").secret(),
-    Key::unset(
-        "cluster_ca_cert",
-        Kind::Text,
-        "The issuers that cluster_mtls = \"pki\" trusts: a path, PEM text or base64 of it. Unset: those of the \
-         operating system.",
-    ),
+    both::CLUSTER_CERT_KEY,
+    both::CLUSTER_CA_CERT,
     Key::unset(
         "cluster_server_name",
         Kind::Text,
@@ -90,34 +85,9 @@ pub const KEYS: &[Key] = &[
         "1209600",
         "Seconds after which a data plane that is out of contact is forgotten.",
     ),
-    Key::new(
-        "incremental_sync",
-        Kind::Flag,
-        "on",
-        "Whether changes travel alone. Off: every change brings the whole configuration.",
-    ),
-    Key::new(
-        "declarative_config_encryption_mode",
-        Kind::Choice(&store::Mode::NAMES),
-        "off",
-        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from \
-         declarative_config_encryption_key, or where that is unset from cluster_cert_key: with another one the store \
-         cannot be read. What is stored already is written anew.",
-    ),
-    Key::unset(
-        "declarative_config_encryption_key",
-        Kind::Text,
-        "The path of a secret of its own for the store, instead of cluster_cert_key: a private key in PEM, or a file of \
-         at least 16 bytes that nobody can guess.",
-    )
-    .secret(),
-    Key::unset(
-        "declarative_config_encryption_key_former",
-        Kind::Text,
-        "The path of the secret that the store was encrypted with before: the former cluster_cert_key or \
-         declarative_config_encryption_key. While it is set, the store opens with either; without it, only with the \
-         present one.",
-    )
-    .secret(),
-    Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
+    both::INCREMENTAL_SYNC,
+    both::encryption_mode(&store::Mode::NAMES),
+    both::ENCRYPTION_KEY,
+    both::ENCRYPTION_KEY_FORMER,
+    both::log_level(&os::log::Level::NAMES),
 ];

@@ -1,6 +1,6 @@
 //! The table of this program's settings: names and defaults are Kong's wherever Kong has the idea.
 
-use settings::{Key, Kind};
+use settings::{Key, Kind, both};
 
 /// How many workers may be asked for.
 pub(super) const WORKERS_MAX: u64 = 256;
@@ -58,13 +58,8 @@ pub const KEYS: &[Key] = &[
          one that cluster_ca_cert issued (pki).",
     ),
     Key::unset("cluster_cert", Kind::Text, "The cluster certificate: a path, PEM text or base64 of it.").secret(),
-    Key::unset("cluster_cert_key", Kind::Text, "The key of cluster_cert: a path, PEM text or base64 of it.").secret(),
-    Key::unset(
-        "cluster_ca_cert",
-        Kind::Text,
-        "The issuers that cluster_mtls = \"pki\" trusts: a path, PEM text or base64 of it. Unset: those of the \
-         operating system.",
-    ),
+    both::CLUSTER_CERT_KEY,
+    both::CLUSTER_CA_CERT,
     Key::unset(
         "cluster_server_name",
         Kind::Text,
@@ -72,12 +67,7 @@ pub const KEYS: &[Key] = &[
          cluster_control_plane.",
     ),
     Key::unset("cluster_dp_labels", Kind::List, "Labels of this node, KEY:VALUE, shown by the control plane."),
-    Key::new(
-        "incremental_sync",
-        Kind::Flag,
-        "on",
-        "Whether changes travel alone. Off: every change brings the whole configuration.",
-    ),
+    both::INCREMENTAL_SYNC,
     Key::new(
         "cluster_shrink_limit",
         Kind::Number { min: 0, max: 100 },
@@ -97,29 +87,9 @@ pub const KEYS: &[Key] = &[
         "A signed snapshot bundle (\"cp-lite config export\", \"edge-gateway store export\") to begin with where the store \
          is empty and no declarative_config is set.",
     ),
-    Key::new(
-        "declarative_config_encryption_mode",
-        Kind::Choice(&store::Mode::NAMES),
-        "off",
-        "How the store is encrypted: off, aes-256-gcm or chacha20-poly1305. Its key is derived from \
-         declarative_config_encryption_key, or where that is unset from cluster_cert_key: with another one the store \
-         cannot be read. What is stored already is written anew.",
-    ),
-    Key::unset(
-        "declarative_config_encryption_key",
-        Kind::Text,
-        "The path of a secret of its own for the store, instead of cluster_cert_key: a private key in PEM, or a file of \
-         at least 16 bytes that nobody can guess.",
-    )
-    .secret(),
-    Key::unset(
-        "declarative_config_encryption_key_former",
-        Kind::Text,
-        "The path of the secret that the store was encrypted with before: the former cluster_cert_key or \
-         declarative_config_encryption_key. While it is set, the store opens with either; without it, only with the \
-         present one.",
-    )
-    .secret(),
+    both::encryption_mode(&store::Mode::NAMES),
+    both::ENCRYPTION_KEY,
+    both::ENCRYPTION_KEY_FORMER,
     Key::new(
         "allow_debug_header",
         Kind::Flag,
@@ -188,5 +158,5 @@ pub const KEYS: &[Key] = &[
         "off",
         "Where requests are logged: a path (below prefix, unless it begins with /), /dev/stdout, or off.",
     ),
-    Key::new("log_level", Kind::Choice(&os::log::Level::NAMES), "notice", "How grave a line must be to be logged."),
+    both::log_level(&os::log::Level::NAMES),
 ];

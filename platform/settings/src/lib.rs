@@ -10,9 +10,10 @@
 //!
 //! [`mod@key`] says what a value may look like, [`layers`] gathers them from everywhere, [`mod@file`] reads one TOML
 //! file, [`Settings`] is the merged result from which a program takes its typed configuration, [`flags`] is the
-//! command line and [`help`] its description, [`listen`] reads addresses to listen on, [`nearest`] guesses what was
+//! command line and [`help`] its description, [`both`] holds what the tables of both programs have in common, [`listen`] reads addresses to listen on, [`nearest`] guesses what was
 //! meant.
 
+pub mod both;
 mod file;
 pub mod flags;
 pub mod help;
