@@ -173,6 +173,12 @@ impl Setup {
         })
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
     /// Where it keeps its state (`prefix`).
     #[must_use]
     pub fn dir(&self) -> &Path {

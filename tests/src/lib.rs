@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod connect_proxy;
 pub mod crowd;
+pub mod disk;
 pub mod fake_cp;
 pub mod generate;
 pub mod http;
@@ -20,4 +21,5 @@ pub mod relay;
 pub mod released;
 pub mod shape;
 pub mod tap;
+pub mod terminal;
 pub mod wait;

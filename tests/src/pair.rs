@@ -3,9 +3,10 @@
 use crate::lab::{Daemon, Lab, Setup};
 use crate::origin::Origin;
 use crate::relay::Relay;
+use crate::terminal::ask;
 use crate::wait;
 use serde_json::{Value, json};
-use std::process::Command;
+use std::ffi::OsStr;
 
 /// One of each.
 #[derive(Debug)]
@@ -120,17 +121,5 @@ pub fn row(cp: &mut Daemon) -> Option<Value> {
 pub fn load(lab: &Lab, cp: &mut Daemon, declarative: &Value) {
     let file = lab.path().join(format!("load-{}.json", cp.pid()));
     std::fs::write(&file, declarative.to_string()).expect("the lab is writable");
-    let admin = format!("http://{}", cp.address("admin"));
-    let output = Command::new(crate::lab::program("cp-lite"))
-        .args(["config", "apply"])
-        .arg(&file)
-        .args(["--admin-url", &admin])
-        .output()
-        .expect("cp-lite is built");
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let _ = ask(cp, [OsStr::new("config"), OsStr::new("apply"), file.as_os_str()]).well();
 }

@@ -3,9 +3,8 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use std::process::{Command, Output};
-use tests::lab::program;
 use tests::pair::{Pair, row};
+use tests::terminal::ask;
 use tests::wait;
 
 const ROUTES: usize = 9;
@@ -36,21 +35,12 @@ fn held(pair: &mut Pair) -> Value {
     })
 }
 
-fn cp_lite(pair: &mut Pair, words: &[&str]) -> Output {
-    let url = format!("http://{}", pair.cp.address("admin"));
-    Command::new(program("cp-lite")).args(words).args(["--admin-url", &url]).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
-}
-
 #[test]
 fn what_a_wiped_control_plane_has_is_held_back_until_it_is_confirmed() {
     let mut pair = wiped();
     let shown = held(&mut pair);
     assert_eq!((&shown["gone"], &shown["of"]), (&json!(ROUTES + 2), &json!(ROUTES + 2)));
-    let list = said(&cp_lite(&mut pair, &["node", "list"]));
+    let list = ask(&mut pair.cp, ["node", "list"]).said;
     assert!(list.contains(" held "), "{list}");
     assert_eq!(pair.dp.get("/kept", &[]).status, 200);
     let status = pair.dp.sync_status();
@@ -76,13 +66,13 @@ fn what_a_wiped_control_plane_has_is_held_back_until_it_is_confirmed() {
     assert_eq!(pair.cp.admin("POST", &path, &json!({})).status, 400);
     assert_eq!(pair.dp.get("/kept", &[]).status, 200);
 
-    let confirmed = cp_lite(&mut pair, &["node", "confirm", &id]);
-    assert!(confirmed.status.success(), "{}", said(&confirmed));
+    let confirmed = ask(&mut pair.cp, ["node", "confirm", &id]);
+    assert_eq!(confirmed.code, Some(0), "{}", confirmed.said);
     wait::until("the empty configuration", || (pair.dp.get("/kept", &[]).status == 404).then_some(()));
     pair.acknowledged();
     wait::until("nothing to be held back", || row(&mut pair.cp)?["held"].is_null().then_some(()));
-    let again = cp_lite(&mut pair, &["node", "confirm", "--all"]);
-    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+    let again = ask(&mut pair.cp, ["node", "confirm", "--all"]);
+    assert_eq!(again.code, Some(1), "{}", again.said);
 }
 
 #[test]
@@ -121,8 +111,8 @@ fn a_database_of_the_same_size_with_other_entities_is_held_back_by_what_would_go
         (held["version"].as_u64()? > 0 && held["gone"] == json!(ROUTES + 2)).then_some(())
     });
     assert_eq!((pair.dp.get("/kept", &[]).status, pair.dp.get("/other/1", &[]).status), (200, 404));
-    let confirmed = cp_lite(&mut pair, &["node", "confirm", "--all"]);
-    assert!(confirmed.status.success(), "{}", said(&confirmed));
+    let confirmed = ask(&mut pair.cp, ["node", "confirm", "--all"]);
+    assert_eq!(confirmed.code, Some(0), "{}", confirmed.said);
     wait::until("the other configuration", || (pair.dp.get("/kept", &[]).status == 404).then_some(()));
     pair.acknowledged();
 }

@@ -1,23 +1,19 @@
 //! A backup of a control plane becomes a control plane again, of a new epoch, and its data planes follow that one.
 
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tests::http;
-use tests::lab::program;
 use tests::pair::{self, Pair};
+use tests::terminal::{Told, on, run};
 use tests::wait;
 
-fn cp_lite(pair: &Pair, verb: &str, file: &Path) -> Output {
-    let settings = pair.lab.path().join("cp.toml");
-    Command::new(program("cp-lite")).arg(verb).arg(file).arg("-c").arg(settings).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [output.stdout.as_slice(), &output.stderr].concat().iter().copied().map(char::from).collect()
+/// `cp-lite backup` or `restore` with the settings of the control plane.
+fn cp_lite(pair: &Pair, verb: &str, file: &Path) -> Told {
+    run("cp-lite", [OsStr::new(verb), file.as_os_str(), "-c".as_ref(), pair.lab.path().join("cp.toml").as_os_str()])
 }
 
 #[test]
@@ -29,9 +25,9 @@ fn a_restored_control_plane_begins_a_new_epoch_that_its_data_planes_follow() {
     let file = pair.lab.path().join("backup");
     let (cp, _) = pair.cp.stop();
     let made = cp_lite(&pair, "backup", &file);
-    assert!(made.status.success() && said(&made).contains("2 entities"), "{}", said(&made));
+    assert!(made.code == Some(0) && made.said.contains("2 entities"), "{}", made.said);
     let refused = cp_lite(&pair, "restore", &file);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(refused.code, Some(1), "{}", refused.said);
 
     // The database goes on a while after the backup, and is lost.
     pair.cp = cp.start();
@@ -40,7 +36,7 @@ fn a_restored_control_plane_begins_a_new_epoch_that_its_data_planes_follow() {
     let (cp, _) = pair.cp.stop();
     fs::remove_dir_all(pair.lab.path().join("cp/store")).unwrap();
     let restored = cp_lite(&pair, "restore", &file);
-    assert!(restored.status.success(), "{}", said(&restored));
+    assert_eq!(restored.code, Some(0), "{}", restored.said);
     pair.cp = cp.start();
     let list = pair.cp.admin_ok("GET", "/routes", &Value::Null);
     assert_eq!(list["data"][0]["paths"], json!(["/kept"]));
@@ -84,7 +80,7 @@ fn a_running_control_plane_is_backed_up_as_it_was_at_one_version_while_changes_g
         for file in &files {
             let before = head();
             let made = cp_lite(&pair, "backup", file);
-            assert!(made.status.success(), "{}", said(&made));
+            assert_eq!(made.code, Some(0), "{}", made.said);
             wait::until("changes to go on", || (head() > before).then_some(()));
         }
         stop.store(true, Ordering::Relaxed);
@@ -93,10 +89,7 @@ fn a_running_control_plane_is_backed_up_as_it_was_at_one_version_while_changes_g
     let mut rounds = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let cp = pair.lab.cp(&format!("restored-{number}"));
-        let settings = cp.write();
-        let mut restore = Command::new(program("cp-lite"));
-        let restored = restore.arg("restore").arg(file).arg("-c").arg(settings).output().unwrap();
-        assert!(restored.status.success(), "{}", said(&restored));
+        let _ = on(&cp, [OsStr::new("restore"), file.as_os_str()]).well();
         let mut cp = cp.start();
         let round = |cp: &mut tests::lab::Daemon, name: &str| {
             let consumer = cp.admin_ok("GET", &format!("/consumers/{name}"), &Value::Null);
@@ -113,12 +106,11 @@ fn a_running_control_plane_is_backed_up_as_it_was_at_one_version_while_changes_g
 fn a_backup_that_cannot_be_fetched_or_written_leaves_nothing() {
     let pair = Pair::start();
     let file = pair.lab.path().join("backup");
-    let run = |url: &str, file: &Path| {
-        let mut command = Command::new(program("cp-lite"));
-        command.arg("backup").arg(file).args(["--admin-url", url]).output().unwrap()
+    let backup = |url: &str, file: &Path| {
+        run("cp-lite", [OsStr::new("backup"), file.as_os_str(), "--admin-url".as_ref(), url.as_ref()])
     };
-    let nobody = run("http://127.0.0.1:1", &file);
-    assert_eq!(nobody.status.code(), Some(69), "{}", said(&nobody));
+    let nobody = backup("http://127.0.0.1:1", &file);
+    assert_eq!(nobody.code, Some(69), "{}", nobody.said);
     assert!(!file.exists());
-    assert_eq!(run("http://127.0.0.1:1", Path::new("/nowhere/backup")).status.code(), Some(74));
+    assert_eq!(backup("http://127.0.0.1:1", Path::new("/nowhere/backup")).code, Some(74));
 }

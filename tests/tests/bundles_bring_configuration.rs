@@ -5,32 +5,15 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use tests::generate::{Config, Shape};
-use tests::lab::{Daemon, Lab, Setup, program};
+use tests::lab::{Daemon, Lab, Setup};
 use tests::pair::{self, Pair, follower};
+use tests::terminal::{Told, ask, on, run};
 use tests::wait;
 
 /// `edge-gateway store …` on the settings of a data plane.
-fn store(setup: &Setup, arguments: &[&str]) -> Output {
-    let file = setup.write();
-    Command::new(program("edge-gateway")).arg("store").args(arguments).arg("-c").arg(file).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    [output.stdout.as_slice(), &output.stderr].concat().iter().copied().map(char::from).collect()
-}
-
-#[track_caller]
-fn succeeds(output: &Output) -> String {
-    assert!(output.status.success(), "{}", said(output));
-    said(output)
-}
-
-#[track_caller]
-fn is_refused(output: &Output, code: i32, why: &str) {
-    assert_eq!(output.status.code(), Some(code), "{}", said(output));
-    assert!(said(output).contains(why), "{:?} in: {}", why, said(output));
+fn store(setup: &Setup, arguments: &[&str]) -> Told {
+    on(setup, ["store"].iter().chain(arguments))
 }
 
 fn text(path: &Path) -> &str {
@@ -39,10 +22,9 @@ fn text(path: &Path) -> &str {
 
 /// `cp-lite config export`
 fn export(lab: &Lab, cp: &mut Daemon, name: &str) -> PathBuf {
-    let (file, url) = (lab.path().join(name), format!("http://{}", cp.address("admin")));
-    let mut command = Command::new(program("cp-lite"));
-    let output = command.args(["config", "export", text(&file), "--admin-url", &url]).output().unwrap();
-    assert!(succeeds(&output).contains("signed with the cluster key"), "{}", said(&output));
+    let file = lab.path().join(name);
+    let told = ask(cp, ["config", "export", text(&file)]).well();
+    assert!(told.contains("signed with the cluster key"), "{told}");
     file
 }
 
@@ -69,7 +51,7 @@ fn a_new_data_plane_takes_a_bundle_and_the_control_plane_goes_on_from_there() {
     let (mut pair, file) = pair_with_bundle();
     let new = follower(&pair.lab, "new", &pair.link);
     pair.link.down();
-    let told = succeeds(&store(&new, &["import", text(&file)]));
+    let told = store(&new, &["import", text(&file)]).well();
     assert!(told.contains("proves that a member of the cluster made it, and no more"), "{told}");
     assert!(told.contains("a control plane made it (cp-lite"), "{told}");
     let new = serves_offline(new, "/one");
@@ -96,14 +78,14 @@ fn what_a_data_plane_holds_serves_another_one_and_nothing_has_to_be_sent() {
     pair.acknowledged();
     let file = pair.lab.path().join("dp.bundle");
     let running = pair.dp.resettled();
-    is_refused(&store(&running, &["export", text(&file)]), 69, "stop the gateway first");
+    store(&running, &["export", text(&file)]).is_refused(69, "stop the gateway first");
     assert!(!file.exists());
     let (first, _) = pair.dp.stop();
-    let told = succeeds(&store(&first, &["export", text(&file)]));
+    let told = store(&first, &["export", text(&file)]).well();
     assert!(told.contains("signed with the cluster key"), "{told}");
 
     let new = follower(&pair.lab, "new", &pair.link);
-    let told = succeeds(&store(&new, &["import", text(&file)]));
+    let told = store(&new, &["import", text(&file)]).well();
     assert!(told.contains("a data plane made it (edge-gateway"), "{told}");
     let (_, before) = pair.link.bytes();
     let mut new = new.start();
@@ -112,7 +94,7 @@ fn what_a_data_plane_holds_serves_another_one_and_nothing_has_to_be_sent() {
     new.logs("mode=\"same\"");
     let (_, after) = pair.link.bytes();
     assert!(after - before < 3_000, "{} bytes for a handshake", after - before);
-    assert!(succeeds(&store(&new.kill(), &["import", text(&file)])).contains("holds just that already"));
+    assert!(store(&new.kill(), &["import", text(&file)]).well().contains("holds just that already"));
 }
 
 #[test]
@@ -123,11 +105,11 @@ fn an_older_bundle_or_one_of_another_epoch_needs_insistence() {
     let two = export(&pair.lab, &mut pair.cp, "two.bundle");
     pair.link.down();
     let (dp, _) = pair.dp.stop();
-    is_refused(&store(&dp, &["import", text(&one)]), 1, "it is older");
+    store(&dp, &["import", text(&one)]).is_refused(1, "it is older");
     let dp = serves_offline(dp, "/two");
-    succeeds(&store(&dp, &["import", text(&one), "--allow-rollback"]));
+    store(&dp, &["import", text(&one), "--allow-rollback"]).well();
     let dp = serves_offline(dp, "/one");
-    succeeds(&store(&dp, &["import", text(&two)]));
+    store(&dp, &["import", text(&two)]).well();
     let dp = serves_offline(dp, "/two");
 
     // The same cluster, another database.
@@ -135,7 +117,7 @@ fn an_older_bundle_or_one_of_another_epoch_needs_insistence() {
     let body = json!({ "put": { "kind": "consumers", "entity": { "username": "ann" } } });
     pair::apply(&mut other, &[body]);
     let foreign = export(&pair.lab, &mut other, "other.bundle");
-    is_refused(&store(&dp, &["import", text(&foreign)]), 1, "another epoch");
+    store(&dp, &["import", text(&foreign)]).is_refused(1, "another epoch");
     serves_offline(dp, "/two");
 }
 
@@ -150,26 +132,26 @@ fn what_is_damaged_foreign_or_nothing_of_ours_takes_nothing() {
         fs::write(&bad, bytes).unwrap();
         store(&dp, &["import", text(&bad), "--allow-rollback"])
     };
-    is_refused(&import(&bytes[..bytes.len() - 1]), 1, "its length");
-    is_refused(&import(&[bytes.as_slice(), b"x"].concat()), 1, "its length");
-    is_refused(&import(&bytes[..100]), 1, "its length");
-    is_refused(&import(b""), 1, "not a snapshot bundle");
-    is_refused(&import(b"_format_version: '3.0'"), 1, "not a snapshot bundle");
+    import(&bytes[..bytes.len() - 1]).is_refused(1, "its length");
+    import(&[bytes.as_slice(), b"x"].concat()).is_refused(1, "its length");
+    import(&bytes[..100]).is_refused(1, "its length");
+    import(b"").is_refused(1, "not a snapshot bundle");
+    import(b"_format_version: '3.0'").is_refused(1, "not a snapshot bundle");
     let flipped = |at: usize| {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;
         bytes
     };
-    is_refused(&import(&flipped(bytes.len() - 5)), 1, "not what was signed");
-    is_refused(&import(&flipped(44)), 1, "signature does not count");
+    import(&flipped(bytes.len() - 5)).is_refused(1, "not what was signed");
+    import(&flipped(44)).is_refused(1, "signature does not count");
     let mut huge = bytes.clone();
     huge[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
-    is_refused(&import(&huge), 1, "impossible lengths");
+    import(&huge).is_refused(1, "impossible lengths");
     let mut newer = bytes.clone();
     newer[8] = 2;
-    is_refused(&import(&newer), 1, "format 2");
-    is_refused(&store(&dp, &["import", "/nowhere/x.bundle"]), 74, "No such file");
-    is_refused(&store(&dp, &["import"]), 64, "FILE");
+    import(&newer).is_refused(1, "format 2");
+    store(&dp, &["import", "/nowhere/x.bundle"]).is_refused(74, "No such file");
+    store(&dp, &["import"]).is_refused(64, "FILE");
 
     // A whole bundle of somebody else.
     pair.lab.gen_cert("theirs");
@@ -179,8 +161,8 @@ fn what_is_damaged_foreign_or_nothing_of_ours_takes_nothing() {
     let mut theirs = theirs.start();
     pair::apply(&mut theirs, &[pair::put("consumers", json!({ "username": "eve" }))]);
     let foreign = export(&pair.lab, &mut theirs, "theirs.bundle");
-    is_refused(&store(&dp, &["import", text(&foreign), "--allow-rollback"]), 1, "not the cluster certificate");
-    is_refused(&store(&dp.clone().without("cluster_cert"), &["import", text(&good)]), 78, "cluster_cert");
+    store(&dp, &["import", text(&foreign), "--allow-rollback"]).is_refused(1, "not the cluster certificate");
+    store(&dp.clone().without("cluster_cert"), &["import", text(&good)]).is_refused(78, "cluster_cert");
     serves_offline(dp, "/one");
 }
 
@@ -225,14 +207,14 @@ fn by_hand_it_is_changed_as_the_manual_says_by_wiping_the_store_and_naming_a_fil
     let dp = dp.with_text("declarative_config", file.display());
     // Not before the store is wiped: what a control plane sent stays.
     let dp = serves_offline(dp, "/one");
-    assert!(succeeds(&store(&dp, &["wipe"])).contains("is empty"));
+    assert!(store(&dp, &["wipe"]).well().contains("is empty"));
     let mut dp = dp.start();
     dp.is_ready();
     assert_eq!(dp.get("/hand", &[]).json()["message"], "by hand");
     assert_eq!(dp.get("/one", &[]).status, 404);
     assert_eq!(dp.sync_status()["source"], "declarative_config");
     let (dp, _) = dp.stop();
-    is_refused(&store(&dp, &["export", text(&pair.lab.path().join("x"))]), 1, "copy that file instead");
+    store(&dp, &["export", text(&pair.lab.path().join("x"))]).is_refused(1, "copy that file instead");
 
     // When the control plane is back, its word counts again.
     pair.link.up();
@@ -247,12 +229,12 @@ fn the_store_is_looked_at_and_verified_by_hand() {
     let (mut pair, _) = pair_with_bundle();
     let running = pair.dp.resettled();
     for verb in ["info", "verify", "wipe"] {
-        is_refused(&store(&running, &[verb]), 69, "stop the gateway first");
+        store(&running, &[verb]).is_refused(69, "stop the gateway first");
     }
     let (dp, _) = pair.dp.stop();
-    let info = succeeds(&store(&dp, &["info"]));
+    let info = store(&dp, &["info"]).well();
     assert!(info.contains("2 entities, from a control plane"), "{info}");
-    assert!(succeeds(&store(&dp, &["verify"])).starts_with("good: version "));
+    assert!(store(&dp, &["verify"]).well().starts_with("good: version "));
     // One bit of one record.
     let db = dp.dir().join("store");
     let journal = ["j0", "j1"].map(|name| find(&db, name));
@@ -262,10 +244,10 @@ fn the_store_is_looked_at_and_verified_by_hand() {
         bytes[at + 20] ^= 1;
     }
     fs::write(&path, bytes).unwrap();
-    is_refused(&store(&dp, &["verify"]), 74, "corrupt store");
-    let help = Command::new(program("edge-gateway")).args(["store", "--help"]).output().unwrap();
+    store(&dp, &["verify"]).is_refused(74, "corrupt store");
+    let help = run("edge-gateway", ["store", "--help"]).well();
     for verb in ["info", "verify", "export", "import", "wipe"] {
-        assert!(succeeds(&help).contains(&format!("store {verb}")), "{}", said(&help));
+        assert!(help.contains(&format!("store {verb}")), "{help}");
     }
 }
 

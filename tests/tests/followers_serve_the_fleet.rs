@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
-use tests::lab::{Daemon, Lab, program};
+use tests::lab::{Daemon, Lab};
 use tests::pair::{apply, put};
 use tests::planes::{following, has, list, node, own, promote, serves};
 use tests::relay::Relay;
+use tests::terminal::ask;
 use tests::wait;
 
 /// A route that answers by itself.
@@ -322,10 +322,7 @@ fn wiped() -> (Cluster, Daemon) {
 }
 
 fn confirm(cp: &mut Daemon) -> String {
-    let admin = format!("http://{}", cp.address("admin"));
-    let words = ["node", "confirm", "--all", "--admin-url", &admin];
-    let output = Command::new(program("cp-lite")).args(words).output().unwrap();
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+    ask(cp, ["node", "confirm", "--all"]).said
 }
 
 #[test]

@@ -2,45 +2,15 @@
 //! takes changes without making them durable, says so, and makes them durable as soon as it can write again.
 
 use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use tests::disk::{Disk, is_durable_again};
 use tests::lab::Lab;
-use tests::pair::{Pair, follower, head};
-use tests::wait;
-
-/// A small file system of its own; unmounted with the value.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// None where nothing may be mounted.
-    fn mount(path: PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&path).expect("the lab is writable");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(&path).status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(path));
-        }
-        assert!(std::env::var_os("CI").is_none(), "mounting a tmpfs needs root");
-        eprintln!("skipped: mounting a tmpfs needs root");
-        None
-    }
-
-    fn remount(&self, how: &str) {
-        let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0).status();
-        assert!(done.is_ok_and(|status| status.success()), "remounting {how}");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+use tests::pair::{Pair, follower};
 
 #[test]
 fn a_read_only_disk_serves_takes_changes_and_costs_durability_only() {
     let mut pair = Pair::start();
-    let Some(disk) = Disk::mount(pair.lab.path().join("disk")) else { return };
-    let prefix = Path::new(&disk.0).join("state");
+    let Some(disk) = Disk::mount(pair.lab.path().join("disk"), 48) else { return };
+    let prefix = disk.path().join("state");
     pair.dp = follower(&pair.lab, "worn", &pair.link).with_text("prefix", prefix.display()).start();
     pair.route(&json!({ "name": "echo" }), &json!({ "name": "first", "paths": ["/first"] }));
     let version = pair.acknowledged();
@@ -77,24 +47,14 @@ fn a_read_only_disk_serves_takes_changes_and_costs_durability_only() {
     assert!(!quarantined, "read-only is not damage");
 
     disk.remount("rw");
-    let version = head(&mut pair.cp);
-    wait::until("the served version to be durable", || {
-        (pair.dp.sync_status()["durable_version"].as_u64()? >= version).then_some(())
-    });
-    assert_eq!(pair.dp.sync_status()["store"]["state"], "ok");
-    let setup = pair.dp.kill();
-    pair.link.down();
-    pair.dp = setup.start();
-    pair.dp.is_ready();
-    assert_eq!(pair.dp.get("/second", &[]).status, 200);
-    let _ = pair.dp.kill();
+    is_durable_again(&mut pair, "/second");
 }
 
 #[test]
 fn a_read_only_disk_without_anything_on_it_keeps_nobody_from_serving_what_comes() {
     let mut pair = Pair::start();
-    let Some(disk) = Disk::mount(pair.lab.path().join("disk")) else { return };
-    let prefix = Path::new(&disk.0).join("state");
+    let Some(disk) = Disk::mount(pair.lab.path().join("disk"), 48) else { return };
+    let prefix = disk.path().join("state");
     std::fs::create_dir(&prefix).expect("the disk is writable");
     disk.remount("ro");
     pair.dp = follower(&pair.lab, "blank", &pair.link).with_text("prefix", prefix.display()).start();
@@ -110,15 +70,15 @@ fn a_read_only_disk_without_anything_on_it_keeps_nobody_from_serving_what_comes(
 #[test]
 fn a_declarative_file_is_served_from_a_read_only_disk() {
     let lab = Lab::new();
-    let Some(disk) = Disk::mount(lab.path().join("disk")) else { return };
-    let file = disk.0.join("kong.json");
+    let Some(disk) = Disk::mount(lab.path().join("disk"), 48) else { return };
+    let file = disk.path().join("kong.json");
     let plugin = json!({ "name": "request-termination", "config": { "status_code": 200, "message": "from a file" } });
     let route = json!({ "name": "only", "paths": ["/only"], "plugins": [plugin] });
     std::fs::write(&file, json!({ "_format_version": "3.0", "routes": [route] }).to_string()).expect("a file");
-    std::fs::create_dir(disk.0.join("state")).expect("the disk is writable");
+    std::fs::create_dir(disk.path().join("state")).expect("the disk is writable");
     disk.remount("ro");
     let setup = lab.dp("alone").with_text("declarative_config", file.display());
-    let mut dp = setup.with_text("prefix", disk.0.join("state").display()).start();
+    let mut dp = setup.with_text("prefix", disk.path().join("state").display()).start();
     dp.is_ready();
     assert_eq!(dp.get("/only", &[]).status, 200);
     let _ = dp.kill();
