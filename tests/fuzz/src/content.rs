@@ -51,7 +51,13 @@ pub(crate) fn entity(bytes: &[u8]) {
     let Some((def, text)) = kind_of(bytes) else { return };
     let Ok(Value::Object(input)) = serde_json::from_slice::<Value>(text) else { return };
     with_cx(|cx| {
-        let Ok(canonical) = def.schema.check(cx, input) else { return };
+        let canonical = match def.schema.check(cx, input) {
+            Ok(canonical) => canonical,
+            Err(found) => {
+                assert!(!found.message().is_empty() && found.to_fields().is_object(), "refused without a word");
+                return;
+            }
+        };
         let Ok(body) = (def.to_body)(&canonical) else { panic!("{}: canonical, but no body", def.name) };
         let shown = (def.to_json)(&body).expect("a body of ours");
         assert!((def.facts)(&body).is_ok(), "{}: shown but not indexed", def.name);
@@ -88,7 +94,13 @@ pub(crate) fn declarative(bytes: &[u8]) {
     let format = if style % 2 == 0 { Format::Json } else { Format::Yaml };
     let layout = if style % 4 < 2 { Layout::Nested } else { Layout::Flat };
     let read = |text: &str, format| with_cx(|cx| declarative::read(text, Some(format), cx));
-    let Ok(first) = read(text, format) else { return };
+    let first = match read(text, format) {
+        Ok(first) => first,
+        Err(found) => {
+            assert!(found.iter().all(|mistake| !mistake.to_string().is_empty()) && !found.is_empty());
+            return;
+        }
+    };
     let entities = |declared: &declarative::Declared| -> BTreeMap<(Kind, Id), Object> {
         declared.entities.iter().map(|entity| ((entity.kind, entity.id), entity.json().unwrap_or_default())).collect()
     };
@@ -111,7 +123,37 @@ pub(crate) fn declarative_seeds() -> Vec<Vec<u8>> {
                 - key: k\n";
     let old = "_format_version: \"1.1\"\nservices:\n- name: a\n  host: a.test\n  routes:\n  - paths: [\"/a/\\\\d+\"]\n";
     let one = "{\"_format_version\":\"3.0\",\"services\":[{\"name\":\"s\",\"host\":\"h\"}]}";
-    vec![led(0, one), led(1, one), led(0, EVERYTHING), led(2, EVERYTHING), led(1, yaml), led(3, yaml), led(1, old)]
+    // Everything that may stand in a header, anchors and what names them, every way to refer to something.
+    let headed = "_format_version: \"3.0\"\n_transform: true\n_comment: c\n_workspace: default\n_info:\n  select_tags: [t]\n  \
+                  defaults: {service: {retries: 1}, route: {strip_path: false}}\n_plugin_configs:\n  k: &k {key_names: [a]}\n\
+                  services:\n- &s {name: a, host: a.test, tags: [t]}\n- {<<: *s, name: b, id: 00000000-0000-4000-8000-000000000001}\n\
+                  routes:\n- {name: r, service: {name: a}, paths: [/r], tags: [t]}\n- {name: q, service: b, paths: ['~/q$'], \
+                  headers: {x-a: ['1']}, sources: [{ip: 10.0.0.0/8}], tags: [t]}\nplugins:\n- {name: key-auth, _config: k, \
+                  tags: [t]}\nupstreams:\n- name: u\n  tags: [t]\n  targets: [{target: 'a:1', tags: [t]}]\n  \
+                  healthchecks: {active: {healthy: {interval: 0.5}}}\nconsumers:\n- {username: c, tags: [t], \
+                  keyauth_credentials: [{key: k, ttl: 60, tags: [t]}], jwt_secrets: [{key: i, secret: s, tags: [t]}]}\n";
+    // A mistake of every sort.
+    let wrong = "_format_version: 3.0\n";
+    let wrongs = "_format_version: \"3.0\"\n_transform: 7\n_workspace: w\n_info: {select_tags: 7, defaults: {service: 7, x: {}}, y: 1}\n\
+                  _plugin_configs: {k: 7}\nservices:\n- {name: a, host: 'b c', port: 99999, x: 1}\n- {name: a, host: h}\n- 7\n\
+                  routes: [{service: nobody}, {paths: [x, '~(', /a%zz], service: {id: x}}]\nplugins: [{name: nothing}, \
+                  {name: key-auth, _config: none}]\nca_certificates: [{cert: x}]\ncertificates: [{cert: x, key: y, snis: [{name: '*'}]}]\n\
+                  upstreams: [{name: u, slots: 1, algorithm: x, hash_on: header}]\nconsumer_groups: [{name: g}]\nvaults: []\nnot: 1\n";
+    vec![
+        led(1, headed),
+        led(3, headed),
+        led(1, wrong),
+        led(1, wrongs),
+        led(0, "[1"),
+        led(1, "a: &a [*a]"),
+        led(0, one),
+        led(1, one),
+        led(0, EVERYTHING),
+        led(2, EVERYTHING),
+        led(1, yaml),
+        led(3, yaml),
+        led(1, old),
+    ]
 }
 
 /// A configuration with something of every kind, in JSON.

@@ -2,7 +2,7 @@
 //! goodbye.
 
 use crate::plant;
-use crate::wire::{Whole, framed, hello, packed, records, unframed};
+use crate::wire::{Whole, framed, hello, messages, packed, records, unframed};
 use model::{Id, Record};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +17,13 @@ use wire::{Blob, Cursor, Encoded, NackCode, Offer, cp, dp};
 const EPOCH: u64 = 77;
 /// What a node at version 1 of [`Few`] has.
 const AT_ONE: Have = Have { epoch: EPOCH, applied: 1, durable: 1, root: 0, count: 0 };
+/// What a node may have: the version before, nothing, something of another epoch, and so much of it that a reconcile pays.
+const HAVES: [Have; 4] = [
+    AT_ONE,
+    Have { epoch: 0, applied: 0, durable: 0, root: 0, count: 0 },
+    Have { epoch: EPOCH + 1, count: 1, root: 5, ..AT_ONE },
+    Have { epoch: EPOCH + 1, count: 8, root: 5, ..AT_ONE },
+];
 /// The most actions that follow from one input; more would be a loop.
 const ACTIONS_MAX: usize = 1 << 18;
 
@@ -160,11 +167,7 @@ pub(crate) fn data_plane(bytes: &[u8]) {
     let stream = framed(frames);
     let mut rest = &stream[..];
     let mut actions = Vec::new();
-    let have = match has % 3 {
-        0 => AT_ONE,
-        1 => Have::default(),
-        _ => Have { epoch: EPOCH + 1, count: 1, root: 5, ..AT_ONE },
-    };
+    let have = HAVES[usize::from(*has) % HAVES.len()];
     let mut session = data_plane_with(have, &mut actions);
     let mut actions = VecDeque::from(actions);
     serve(&mut session, &mut actions, 0);
@@ -218,32 +221,36 @@ fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
     (down, up)
 }
 
-fn conversations() -> Vec<(u8, Vec<u8>, Vec<u8>)> {
-    let full = Have { epoch: EPOCH + 1, ..AT_ONE };
-    let other = Have { count: 1, root: 5, ..full };
-    let of = |has: u8, have: Have, blob: bool| {
-        let (down, up) = conversation(have, &Few::new(blob));
-        (has, down, up)
+/// Whole conversations of nodes with a control plane that has a blob (0) or none (1): the number of [`HAVES`], that, what
+/// the control plane said, what the node said.
+fn conversations() -> Vec<(u8, u8, Vec<u8>, Vec<u8>)> {
+    let of = |(has, blob): (u8, u8)| {
+        let (down, up) = conversation(HAVES[usize::from(has)], &Few::new(blob == 0));
+        (has, blob, down, up)
     };
-    vec![
-        of(0, AT_ONE, true),
-        of(1, Have::default(), true),
-        of(1, Have::default(), false),
-        of(0, full, true),
-        of(2, other, true),
-    ]
+    [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0)].into_iter().map(of).collect()
 }
 
-fn led(has: u8, bytes: Vec<u8>) -> Vec<u8> {
-    [vec![255, has], unframed(&bytes)].concat()
+/// All at once, and byte by byte: then each end has answered one frame before the next one comes, as it did there.
+fn led(second: u8, bytes: &[u8]) -> [Vec<u8>; 2] {
+    [255, 0].map(|piece| [vec![piece, second], unframed(bytes)].concat())
+}
+
+/// A conversation that goes on with each of the messages there are.
+fn goes_on(second: u8, said: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let next = move |message: &wire::message::Message| [said, &message.encode()].concat();
+    messages().into_iter().map(move |message| led(second, &next(&message))[1].clone())
 }
 
 pub(crate) fn data_plane_seeds() -> Vec<Vec<u8>> {
-    conversations().into_iter().map(|(has, down, _)| led(has, down)).collect()
+    let conversations = conversations();
+    let whole = conversations.iter().flat_map(|(has, _, down, _)| led(*has, down));
+    whole.chain(conversations.iter().flat_map(|(has, _, down, _)| goes_on(*has, down))).collect()
 }
 
 pub(crate) fn control_plane_seeds() -> Vec<Vec<u8>> {
     let other = wire::message::Message::Hello(hello(AT_ONE)).encode().to_vec();
-    let conversations = conversations().into_iter().map(|(has, _, up)| led(has, up));
-    conversations.chain([led(0, other)]).collect()
+    let conversations = conversations();
+    let whole = conversations.iter().flat_map(|(_, blob, _, up)| led(*blob, up)).chain(led(0, &other));
+    whole.chain(conversations.iter().flat_map(|(_, blob, _, up)| goes_on(*blob, up))).collect()
 }
