@@ -119,7 +119,7 @@ impl Store {
 
     fn checkpoint_failed(&mut self, text: String, disk_full: bool) {
         tracing::warn!(error = %text, "store: a checkpoint failed; the journals carry on");
-        self.failure = Some(Failure { text, disk_full, retry_at: self.recent.commits() + RETRY_COMMITS });
+        self.failure = Some(Failure { text, disk_full, retry_at: self.recent.commits().saturating_add(RETRY_COMMITS) });
     }
 
     /// Brings the frozen changes into sled, whatever it takes within the deadline.

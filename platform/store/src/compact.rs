@@ -38,7 +38,7 @@ pub(crate) struct Compaction {
 /// Whether sled's files are too large for what is in them.
 fn is_due(root: &Root, floor: u64, sled_bytes: u64) -> bool {
     let live = root.bytes.saturating_add(root.records.saturating_mul(RECORD_BYTES));
-    sled_bytes > floor.saturating_add(live / 2 * 5)
+    sled_bytes > floor.saturating_add((live / 2).saturating_mul(5))
 }
 
 impl Store {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::seal::{Purpose, hasher, take, take_u32, take_u64};
+use crate::seal::{Purpose, hasher, take, take_number, take_u32, take_u64};
 use crate::{Change, Key, META_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What a frame is aligned to: the smallest unit that a disk writes whole.
@@ -154,7 +154,7 @@ impl Frame {
             return None;
         }
         let len = take_u32(&mut fields)? as usize;
-        let (prev, seq) = (take_u64(&mut fields)?, take_u64(&mut fields)?);
+        let (prev, seq) = (take_number(&mut fields)?, take_number(&mut fields)?);
         let (meta_len, flags) = (take_u32(&mut fields)? as usize, take_u32(&mut fields)?);
         let hash = take_u64(&mut fields)?;
         let payload = take(&mut rest, len)?;

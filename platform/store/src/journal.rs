@@ -13,7 +13,7 @@ use crate::OpenError;
 use crate::fault::point;
 use crate::frame::{Content, Frame, Place, SECTOR};
 use crate::layout::{preallocate, sync_data};
-use crate::seal::{Purpose, hasher, take, take_u32, take_u64};
+use crate::seal::{Purpose, hasher, take, take_number, take_u32, take_u64};
 use crate::spill;
 
 /// The size of a journal file, in bytes.
@@ -60,8 +60,11 @@ impl Header {
             return None;
         }
         take(&mut fields, 4)?;
-        let header =
-            Header { generation: take_u64(&mut fields)?, serial: take_u64(&mut fields)?, base: take_u64(&mut fields)? };
+        let header = Header {
+            generation: take_number(&mut fields)?,
+            serial: take_number(&mut fields)?,
+            base: take_number(&mut fields)?,
+        };
         (take_u64(&mut fields)? == Self::hash(head.get(..HEADER_BYTES - 8)?)).then_some(header)
     }
 
@@ -242,7 +245,7 @@ pub(crate) fn check(
     newer.check_frames(generation_dir, header, is_last)?;
     drop(newer);
     let older = Raw::read(path(generation_dir, serial + 1))?;
-    let (header, also) = older.check_header(generation, serial - 1)?;
+    let (header, also) = older.check_header(generation, serial.saturating_sub(1))?;
     repaired = repaired.or(also);
     if let Some(frozen) = frozen {
         older.check_frames(generation_dir, header, |frame, _| frame.is_some_and(|frame| frame.seq == frozen))?;

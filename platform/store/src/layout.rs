@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::fault::point;
-use crate::seal::{Purpose, hasher};
+use crate::seal::{NUMBER_MAX, Purpose, hasher};
 use crate::{OpenError, cipher};
 
 /// The newest format of the directory; a higher one is refused untouched. Pointer files say format 1, or 2 where the
@@ -197,7 +197,7 @@ fn read_pointer(path: &Path, word: &str) -> Result<Option<Pointer>, OpenError> {
     let mut words = text.split(' ').skip(1);
     let format: u32 = words.next().and_then(|w| w.parse().ok()).ok_or_else(bad)?;
     let (found_word, number) = (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?);
-    let number: u64 = number.parse().map_err(|_| bad())?;
+    let number = number.parse().ok().filter(|number| *number <= NUMBER_MAX).ok_or_else(bad)?;
     if text != pointer_line(format, found_word, number) || found_word != word {
         return Err(bad());
     }

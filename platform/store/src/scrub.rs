@@ -25,6 +25,9 @@ const INTERRUPTIONS_MAX: u32 = 2;
 /// sled is made anew so often while a store is open, and not again: a disk that rots faster is not worth the wear.
 const MENDS_MAX: u32 = 3;
 
+/// What a pause is that no clock can hold.
+const AGES: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How fast a store is looked through. The default reads a piece of half a MiB at a time, one per second until the first pass
 /// is done, which is a minute or two after a start with 30,000 entities, and one MiB per minute from then on: half an hour
 /// of every day, well below what any flash or processor notices.
@@ -53,6 +56,11 @@ impl Default for Pace {
             bytes: 512 * 1024,
         }
     }
+}
+
+/// `now` and a pause, which may be as good as for ever.
+fn later(now: Instant, pause: Duration) -> Instant {
+    now.checked_add(pause).unwrap_or(now + AGES)
 }
 
 /// How far it has come.
@@ -102,7 +110,7 @@ impl Store {
     /// thread at most, and waits for nothing.
     pub fn scrub(&mut self, now: Instant) -> Instant {
         let pace = self.options.pace;
-        let due = *self.scrub.due.get_or_insert(now + pace.pause);
+        let due = *self.scrub.due.get_or_insert(later(now, pace.pause));
         if now < due {
             return due;
         }
@@ -113,7 +121,7 @@ impl Store {
             0 => pace.first,
             _ => pace.step,
         };
-        *self.scrub.due.insert(now + pause)
+        *self.scrub.due.insert(later(now, pause))
     }
 
     /// Whether something else is being done to the files.

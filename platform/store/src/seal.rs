@@ -39,6 +39,14 @@ pub(crate) enum Purpose {
     RunEnd = 10,
 }
 
+/// No number of a generation, a commit or a journal is larger, so that one can be added to any that was read.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
+/// Takes such a number off the front.
+pub(crate) fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    take_u64(rest).filter(|number| *number <= NUMBER_MAX)
+}
+
 /// A hasher for one purpose, generation and number (a journal's serial, a commit's sequence number, or 0).
 pub(crate) fn hasher(purpose: Purpose, generation: u64, number: u64) -> Xxh3 {
     let mut seed = Xxh3::new();
@@ -186,7 +194,7 @@ impl Root {
         if take_u64(&mut rest).ok_or(short)? != generation {
             return Err("a root of another generation");
         }
-        let seq = take_u64(&mut rest).ok_or(short)?;
+        let seq = take_number(&mut rest).ok_or("a root with a number too large")?;
         let records = take_u64(&mut rest).ok_or(short)?;
         let sum = take_u64(&mut rest).ok_or(short)?;
         let bytes = take_u64(&mut rest).ok_or(short)?;

@@ -111,3 +111,21 @@ fn a_frame_of_a_failed_commit_in_a_journal_left_since_is_not_replayed() {
     let (_, meta, found) = open(dir.path());
     assert_eq!((meta.as_deref(), found), (Some(&b"two"[..]), vec![1, 2]));
 }
+
+#[test]
+fn numbers_to_which_nothing_can_be_added_are_refused_and_not_added_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.commit(b"one", put(1, 100)).unwrap();
+    drop(store);
+    layout::set_current(dir.path(), u64::MAX).unwrap();
+    let current = Store::open(dir.path(), Options::default(), &mut |_, _| {});
+    // The marker names the generation that there is.
+    assert!(current.is_ok_and(|(store, _)| store.generation == 1));
+    let frame = Frame { prev: 1, seq: u64::MAX, meta: b"two".to_vec(), content: Content::Here(put(2, 10)) };
+    let (mut store, ..) = open(dir.path());
+    store.journal.append(&frame).unwrap();
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"one"[..]), vec![1]));
+}
