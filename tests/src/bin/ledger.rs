@@ -14,15 +14,14 @@ use tests::relay::Relay;
 use wire::limits::HEARTBEAT_S;
 use wire::message::Have;
 
-/// The design's bounds, in KiB of resident memory: the data plane with everything, also after a restart; its peak while all
-/// of it came; the control plane with everything, and for each node.
+/// The design's bounds, in KiB of resident memory: the data plane with nothing, and with everything, also after a restart;
+/// its peak while all of it came; the control plane with everything, and for each node. The first one holds as long as
+/// `gateway/start.ld` names what a start runs: where it does not any more, `tests/order/record.py` writes it anew.
+const IDLE_KIB_MAX: u64 = 6 * 1024;
 const LOADED_KIB_MAX: u64 = 32 * 1024;
 const FULL_SYNC_KIB_MAX: u64 = 48 * 1024;
 const CONTROL_PLANE_KIB_MAX: u64 = 96 * 1024;
 const NODE_KIB_MAX: u64 = 64;
-/// The bound of today. The design says 6 MiB idle: six of these seven and a half are pages of the program and of the C
-/// library, which the kernel maps 64 KiB at a time whether they are used or not.
-const IDLE_KIB_MAX: u64 = 7 * 1024 + 512;
 /// Nodes at once, to see what one takes.
 const NODES: usize = 300;
 /// The configuration that everything is measured with.
