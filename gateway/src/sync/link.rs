@@ -7,7 +7,7 @@ use super::apply::{Applier, Full, Refused};
 use super::choice::Index;
 use super::dial::Stream;
 use super::lookout::Lookout;
-use super::patches::{self, Unready};
+use super::patches;
 use super::reconcile;
 use super::staging::Staging;
 use super::status::Reporter;
@@ -25,6 +25,7 @@ use wire::dp::{Action, Closed, Rejection, Session};
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, Mode, NackCode, Pong};
 use wire::reconcile::Step;
+use wire::resolve::Unready;
 use wire::shrink::Shrink;
 use wire::{ByeReason, Delta, Hello};
 

@@ -1,54 +1,21 @@
-//! What a delta says as patches becomes changes. The catalog keeps all bodies, so that the base is at hand unless this
-//! follower has another one than its writer thinks; then nothing is guessed, and the entity is asked for whole.
+//! What a delta says becomes changes of what is here. The catalog has all bodies at hand, those that patches are of too, unless
+//! this follower has another one than its writer thinks; `wire::resolve` judges.
 
 use crate::changelog::View;
-use model::{Change, Id, Kind};
-use wire::delta::{NoChange, Op, UnknownKind};
-use wire::patch::{BaseDiffers, Patch};
-
-/// Why the operations of a delta are no changes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unready {
-    /// An entity of a kind that this build does not know.
-    Unknown(UnknownKind),
-    /// These bodies are not here as the writer takes them for; if empty, it is not even known whose.
-    Missing(Vec<(u8, Id)>),
-}
+use model::Change;
+use wire::delta::Op;
+use wire::resolve::{Resolver, Unready};
 
 /// The changes that these operations are.
 pub(super) fn changes(view: &View, ops: Vec<Op>) -> Result<Vec<Change>, Unready> {
-    let mut changes = Vec::with_capacity(ops.len());
-    let (mut missing, mut unnamed) = (Vec::new(), false);
+    let mut resolver = Resolver::default();
     for op in ops {
-        match op.into_change() {
-            Ok(change) => changes.push(change),
-            Err(NoChange::UnknownKind(unknown)) => return Err(Unready::Unknown(unknown)),
-            Err(NoChange::Patch(patch)) => match target(view, &patch) {
-                None => unnamed = true,
-                Some((kind, id)) => match patched(view, &patch, kind, id) {
-                    Ok(change) => changes.push(change),
-                    Err(BaseDiffers) => missing.push((kind.code(), id)),
-                },
-            },
+        if let Some(based) = resolver.op(op, |kind, low, high| view.catalog.only_within(kind, low, high))? {
+            let base = view.catalog.record(based.kind, based.id);
+            resolver.patch(based, base.as_ref());
         }
     }
-    match (missing.is_empty(), unnamed) {
-        (true, false) => Ok(changes),
-        (_, true) => Err(Unready::Missing(Vec::new())),
-        (false, false) => Err(Unready::Missing(missing)),
-    }
-}
-
-/// The entity that a patch is of.
-fn target(view: &View, patch: &Patch) -> Option<(Kind, Id)> {
-    let kind = Kind::from_code(patch.kind)?;
-    let (low, high) = patch.prefix.range();
-    Some((kind, view.catalog.only_within(kind, low, high)?))
-}
-
-fn patched(view: &View, patch: &Patch, kind: Kind, id: Id) -> Result<Change, BaseDiffers> {
-    let base = view.catalog.record(kind, id).ok_or(BaseDiffers)?;
-    patch.apply(id, &base.body)?.into_record().map(Change::Put).map_err(|_| BaseDiffers)
+    resolver.finish()
 }
 
 #[cfg(test)]
@@ -56,8 +23,8 @@ mod tests {
     use super::*;
     use crate::changelog::Whole;
     use crate::changelog::{Changelog, Step};
-    use model::Record;
     use model::kinds::consumers::Consumer;
+    use model::{Id, Kind, Record};
     use std::sync::Arc;
     use wire::delta::{Assembler, Builder};
     use wire::frame::Decoder;

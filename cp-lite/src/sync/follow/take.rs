@@ -1,7 +1,7 @@
 //! What the writer sends, on its way into the changelog: deltas as they come, full syncs gathered in memory until they
 //! are whole. What is gathered of a blob outlives a connection, so that a cut does not start it over.
 
-use super::patches::{self, Unready};
+use super::patches;
 use super::reconcile;
 use crate::changelog::{Changelog, FollowError, Step, Tail, View, Whole};
 use model::{Id, Record, catalog::Conflict};
@@ -10,6 +10,7 @@ use wire::dp::Rejection;
 use wire::full::{BlobError, Unpack, blob};
 use wire::message::{FullBegin, Have, Mode, NackCode, Partial, Welcome};
 use wire::reconcile::Symbol;
+use wire::resolve::Unready;
 use wire::shrink::{Limit, Shrink};
 use wire::{Delta, Entity};
 
