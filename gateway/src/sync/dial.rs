@@ -3,7 +3,8 @@
 use super::choice::Index;
 use super::link::LinkError;
 use super::tunnel::ProxyServer;
-use pki::{ClusterClient, TlsFailure};
+use pki::link::{CONNECT_MAX, HANDSHAKE_MAX};
+use pki::{ClusterClient, LinkFailure};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,10 +14,6 @@ use tokio_rustls::client::TlsStream;
 /// A connection to a control plane.
 pub type Stream = TlsStream<TcpStream>;
 
-/// The longest that name resolution and the TCP connection, through a proxy or not, may take together.
-pub const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// The longest that the TLS handshake may take: several round trips of a satellite link.
-pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// How long something that was sent may stay unacknowledged before the system gives the connection up.
 pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
@@ -39,23 +36,22 @@ impl Dialer {
     /// # Errors
     /// Whatever was in the way, in words for an operator.
     pub async fn connect(&self, plane: Index, address: &str) -> Result<Stream, LinkError> {
-        let Some(client) = self.clients.get(plane) else { return Err(LinkError::Eof) };
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let name = client.server_name(host.trim_start_matches('[').trim_end_matches(']'))?;
-        let stream = timeout(CONNECT_MAX, self.open(address)).await.map_err(|_| LinkError::Timeout(CONNECT_MAX))??;
-        stream.set_nodelay(true).map_err(LinkError::Connect)?;
-        os::tcp::set_user_timeout(&stream, UNACKNOWLEDGED_MAX).map_err(LinkError::Connect)?;
+        let Some(client) = self.clients.get(plane) else { return Err(LinkFailure::Eof.into()) };
+        let name = client.server_name_at(address).map_err(LinkFailure::Name)?;
+        let stream =
+            timeout(CONNECT_MAX, self.open(address)).await.map_err(|_| LinkFailure::Timeout(CONNECT_MAX))??;
+        stream.set_nodelay(true).map_err(LinkFailure::Connect)?;
+        os::tcp::set_user_timeout(&stream, UNACKNOWLEDGED_MAX).map_err(LinkFailure::Connect)?;
         let connector = TlsConnector::from(client.config().clone());
         let handshake = timeout(HANDSHAKE_MAX, connector.connect(name, stream)).await;
-        handshake
-            .map_err(|_| LinkError::Timeout(HANDSHAKE_MAX))?
-            .map_err(|error| LinkError::Tls(TlsFailure::from_io(&error)))
+        let handshake = handshake.map_err(|_| LinkFailure::Timeout(HANDSHAKE_MAX))?;
+        Ok(handshake.map_err(|error| LinkFailure::handshake(&error))?)
     }
 
     async fn open(&self, address: &str) -> Result<TcpStream, LinkError> {
         match &self.proxy {
             Some(proxy) => Ok(proxy.connect(address).await?),
-            None => TcpStream::connect(address).await.map_err(LinkError::Connect),
+            None => Ok(TcpStream::connect(address).await.map_err(LinkFailure::Connect)?),
         }
     }
 }

@@ -14,7 +14,8 @@ use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
 use super::tunnel::TunnelError;
 use model::{Kind, Record};
-use pki::{PkiError, TlsFailure};
+use pki::LinkFailure;
+use pki::link::WRITE_MAX;
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
@@ -29,8 +30,6 @@ use wire::resolve::Unready;
 use wire::shrink::Shrink;
 use wire::{ByeReason, Delta, Hello};
 
-/// The longest that a write may be stuck.
-pub const WRITE_MAX: Duration = Duration::from_secs(60);
 /// How many entities of a full sync are unpacked before others on this thread have their turn.
 const ENTITIES_PER_TURN: usize = 64;
 /// How much is read at once.
@@ -39,27 +38,12 @@ pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Why there is no connection, or no longer one.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The control plane's name does not resolve, or nobody listens there.
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
+    /// It was not to be had, or broke.
+    #[error(transparent)]
+    Link(#[from] LinkFailure),
     /// There is no way through the proxy.
     #[error(transparent)]
     Proxy(#[from] TunnelError),
-    /// No connection within [`super::dial::CONNECT_MAX`], or no handshake within [`super::dial::HANDSHAKE_MAX`].
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The setting names nothing that TLS can ask for.
-    #[error(transparent)]
-    Name(#[from] PkiError),
-    /// TLS failed, with the reason of whichever side refused.
-    #[error("{0}")]
-    Tls(TlsFailure),
-    /// The connection broke.
-    #[error("connection lost: {0}")]
-    Lost(io::Error),
-    /// The control plane closed the connection without a word.
-    #[error("control plane closed the connection")]
-    Eof,
     /// The session came to an end.
     #[error(transparent)]
     Closed(#[from] Closed),
@@ -69,11 +53,7 @@ impl LinkError {
     /// How long the control plane asked to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        match self {
-            Self::Closed(Closed::Refused { retry_after_s, .. }) => Duration::from_secs(u64::from(*retry_after_s)),
-            Self::Closed(Closed::Bye(bye)) => Duration::from_secs(u64::from(bye.retry_after_s)),
-            _ => Duration::ZERO,
-        }
+        if let Self::Closed(closed) = self { closed.retry_after() } else { Duration::ZERO }
     }
 }
 
@@ -160,12 +140,12 @@ impl<'a> Link<'a> {
             let idle = self.session.is_idle();
             actions = tokio::select! {
                 read = self.stream.read(&mut bytes) => match read {
-                    Ok(0) => return Err(LinkError::Eof),
+                    Ok(0) => return Err(LinkFailure::Eof.into()),
                     Ok(count) => {
                         self.reporter.update(|link| link.bytes_in += count as u64);
                         self.session.received(&bytes[..count], self.now())
                     }
-                    Err(error) => return Err(lost(error)),
+                    Err(error) => return Err(LinkFailure::lost(error).into()),
                 },
                 () = wake(timer) => self.session.tick(self.now()),
                 () = wake(retry) => self.retry().await,
@@ -292,7 +272,7 @@ impl<'a> Link<'a> {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        timeout(WRITE_MAX, writing).await.map_err(|_| LinkError::Timeout(WRITE_MAX))?.map_err(lost)?;
+        timeout(WRITE_MAX, writing).await.map_err(|_| LinkFailure::Timeout(WRITE_MAX))?.map_err(LinkFailure::lost)?;
         self.reporter.update(|link| link.bytes_out += bytes.len() as u64);
         Ok(())
     }
@@ -515,14 +495,6 @@ fn unknown_kind(unknown: wire::delta::UnknownKind) -> Rejection {
         entity: Some((unknown.kind, unknown.id)),
         path: String::new(),
         message: unknown.to_string(),
-    }
-}
-
-pub(super) fn lost(error: io::Error) -> LinkError {
-    // In TLS 1.3 a refused client certificate shows itself only now, as an alert on the first read.
-    match TlsFailure::from_io(&error) {
-        TlsFailure::Io(_) => LinkError::Lost(error),
-        failure => LinkError::Tls(failure),
     }
 }
 

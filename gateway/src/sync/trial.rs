@@ -5,7 +5,9 @@
 //! node never goes back. The one exception is an epoch that has replaced the present one.
 
 use super::dial::Stream;
-use super::link::{LinkError, READ_BYTES, WRITE_MAX, lost};
+use super::link::{LinkError, READ_BYTES};
+use pki::LinkFailure;
+use pki::link::WRITE_MAX;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -51,7 +53,7 @@ pub async fn greet(
     started: Instant,
 ) -> Result<Verdict, LinkError> {
     let greeting = exchange(stream, session, have, started);
-    let mut greeted = timeout(GREETING_MAX, greeting).await.map_err(|_| LinkError::Timeout(GREETING_MAX))??;
+    let mut greeted = timeout(GREETING_MAX, greeting).await.map_err(|_| LinkFailure::Timeout(GREETING_MAX))??;
     let welcome = greeted.actions.iter().find_map(|action| match action {
         Action::Welcomed(welcome) => Some(welcome),
         _ => None,
@@ -88,14 +90,14 @@ async fn exchange(
     let mut bytes = vec![0; READ_BYTES];
     for action in session.connected(have, status, now(started)) {
         if let Action::Send(hello) = action {
-            stream.write_all(&hello).await.map_err(lost)?;
+            stream.write_all(&hello).await.map_err(LinkFailure::lost)?;
         }
     }
-    stream.flush().await.map_err(lost)?;
+    stream.flush().await.map_err(LinkFailure::lost)?;
     loop {
-        let count = stream.read(&mut bytes).await.map_err(lost)?;
+        let count = stream.read(&mut bytes).await.map_err(LinkFailure::lost)?;
         if count == 0 {
-            return Err(LinkError::Eof);
+            return Err(LinkFailure::Eof.into());
         }
         let actions = session.received(&bytes[..count], now(started));
         if let Some(closed) = actions.iter().find_map(|action| match action {

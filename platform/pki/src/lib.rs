@@ -6,7 +6,8 @@
 //! [`Refusal`], which [`TlsFailure`] digs out of whatever error the I/O layer wrapped it in.
 //!
 //! [`material`] reads what operators give (a path, PEM, base64 of PEM), [`identity`] is our own cluster certificate,
-//! [`authorities`] is a set of trusted CAs, [`cluster`] is the link between control plane and data plane, [`proxy`]
+//! [`authorities`] is a set of trusted CAs, [`cluster`] is the link between control plane and data plane, [`link`] how
+//! one that is called comes about, [`proxy`]
 //! is the listener for clients, [`upstream`] the way to origins, [`signed`] signs what travels as a file, [`issue`] makes certificates, and `inspect`
 //! (a cargo feature: the data plane does without) reads one in full.
 //!
@@ -20,6 +21,7 @@ pub mod identity;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod issue;
+pub mod link;
 pub mod material;
 pub mod proxy;
 pub mod signed;
@@ -33,6 +35,7 @@ pub use authorities::Authorities;
 pub use cluster::{ClusterClient, ClusterServer, Member, Mtls, Peer};
 pub use failure::{Refusal, TlsFailure};
 pub use identity::ClusterIdentity;
+pub use link::LinkFailure;
 pub use material::{Material, PkiError};
 pub use proxy::{certified_key, proxy_server};
 pub use rustls::sign::CertifiedKey;

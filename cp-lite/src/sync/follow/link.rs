@@ -5,9 +5,9 @@
 use super::take::{Taken, Taker};
 use crate::changelog::FollowError;
 use crate::planes::Planes;
-use pki::{ClusterClient, PkiError, TlsFailure};
+use pki::link::{CONNECT_MAX, HANDSHAKE_MAX, WRITE_MAX};
+use pki::{ClusterClient, LinkFailure};
 use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,12 +18,6 @@ use wire::ByeReason;
 use wire::dp::{Action, Closed, Session};
 use wire::message::{FullBegin, Mode, Welcome};
 
-/// The longest that name resolution and the TCP connection may take together.
-const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// The longest that the TLS handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
-/// The longest that a write may be stuck.
-const WRITE_MAX: Duration = Duration::from_secs(60);
 /// The longest that a goodbye may take.
 const BYE_MAX: Duration = Duration::from_secs(1);
 /// How much is read at once.
@@ -32,18 +26,8 @@ const READ_BYTES: usize = 32 * 1024;
 /// Why there is no connection, or no longer one.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
     #[error(transparent)]
-    Name(#[from] PkiError),
-    #[error("{0}")]
-    Tls(TlsFailure),
-    #[error("connection lost: {0}")]
-    Lost(io::Error),
-    #[error("the writer closed the connection")]
-    Eof,
+    Link(#[from] LinkFailure),
     #[error(transparent)]
     Closed(#[from] Closed),
     /// What came could not be made durable: it is asked for again on another connection.
@@ -54,24 +38,19 @@ pub(super) enum End {
 impl End {
     /// How long the writer asked to be left alone.
     pub(super) fn retry_after(&self) -> Duration {
-        match self {
-            Self::Closed(Closed::Refused { retry_after_s, .. }) => Duration::from_secs(u64::from(*retry_after_s)),
-            Self::Closed(Closed::Bye(bye)) => Duration::from_secs(u64::from(bye.retry_after_s)),
-            _ => Duration::ZERO,
-        }
+        if let Self::Closed(closed) = self { closed.retry_after() } else { Duration::ZERO }
     }
 }
 
 /// Connects to `host:port` and makes sure that it is a control plane of our cluster.
-pub(super) async fn connect(address: &str, client: &ClusterClient) -> Result<TlsStream<TcpStream>, End> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = client.server_name(host.trim_start_matches('[').trim_end_matches(']'))?;
+pub(super) async fn connect(address: &str, client: &ClusterClient) -> Result<TlsStream<TcpStream>, LinkFailure> {
+    let name = client.server_name_at(address)?;
     let connecting = timeout(CONNECT_MAX, TcpStream::connect(address)).await;
-    let stream = connecting.map_err(|_| End::Timeout(CONNECT_MAX))?.map_err(End::Connect)?;
-    stream.set_nodelay(true).map_err(End::Connect)?;
+    let stream = connecting.map_err(|_| LinkFailure::Timeout(CONNECT_MAX))?.map_err(LinkFailure::Connect)?;
+    stream.set_nodelay(true).map_err(LinkFailure::Connect)?;
     let handshake = timeout(HANDSHAKE_MAX, TlsConnector::from(client.config().clone()).connect(name, stream)).await;
-    let handshake = handshake.map_err(|_| End::Timeout(HANDSHAKE_MAX))?;
-    handshake.map_err(|error| End::Tls(TlsFailure::from_io(&error)))
+    let handshake = handshake.map_err(|_| LinkFailure::Timeout(HANDSHAKE_MAX))?;
+    handshake.map_err(|error| LinkFailure::handshake(&error))
 }
 
 /// One session on an established connection.
@@ -118,7 +97,7 @@ impl<'a> Link<'a> {
             let timer = self.session.timer().map(|at| self.started + Duration::from_millis(at));
             actions = tokio::select! {
                 read = self.stream.read(&mut bytes) => match read {
-                    Ok(0) => return End::Eof,
+                    Ok(0) => return LinkFailure::Eof.into(),
                     Ok(count) => {
                         let actions = self.session.received(bytes.get(..count).unwrap_or_default(), self.now());
                         if let Some(nodes) = self.session.planes() {
@@ -126,7 +105,7 @@ impl<'a> Link<'a> {
                         }
                         actions
                     }
-                    Err(error) => return lost(error),
+                    Err(error) => return LinkFailure::lost(error).into(),
                 },
                 () = wake(timer) => self.session.tick(self.now()),
                 Ok(()) = counts.changed(), if self.greeted => {
@@ -254,19 +233,12 @@ impl<'a> Link<'a> {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        timeout(WRITE_MAX, writing).await.map_err(|_| End::Timeout(WRITE_MAX))?.map_err(lost)
+        let written = timeout(WRITE_MAX, writing).await.map_err(|_| LinkFailure::Timeout(WRITE_MAX))?;
+        Ok(written.map_err(LinkFailure::lost)?)
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-fn lost(error: io::Error) -> End {
-    // In TLS 1.3 a refused client certificate shows itself only now, as an alert on the first read.
-    match TlsFailure::from_io(&error) {
-        TlsFailure::Io(_) => End::Lost(error),
-        failure => End::Tls(failure),
     }
 }
 

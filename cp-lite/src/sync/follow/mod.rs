@@ -76,7 +76,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
             () = over(&changelog, &mut head, &mut stop) => return Ok(()),
         };
         let (end, greeted) = match connected {
-            Err(end) => (end, false),
+            Err(failure) => (End::from(failure), false),
             Ok(stream) => {
                 let mut link = Link::new(stream, &mut session, &mut taker, &planes, started);
                 let end = tokio::select! {

@@ -10,6 +10,7 @@ use crate::message::{
 use crate::reconcile::Step;
 use bytes::Bytes;
 use model::Id;
+use std::time::Duration;
 
 /// Who the node is: what HELLO says beside [`crate::message::Have`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +164,19 @@ pub enum Closed {
     /// [`super::Session::bye`] was called.
     #[error("this end closed the session")]
     Shutdown,
+}
+
+impl Closed {
+    /// How long the control plane asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        let seconds = match self {
+            Self::Refused { retry_after_s, .. } => *retry_after_s,
+            Self::Bye(bye) => bye.retry_after_s,
+            _ => 0,
+        };
+        Duration::from_secs(u64::from(seconds))
+    }
 }
 
 /// Why a staged version is not applied.
