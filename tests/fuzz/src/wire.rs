@@ -84,7 +84,9 @@ fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Frame, Proto
 pub(crate) fn frame_seeds() -> Vec<Vec<u8>> {
     let lead = |messages: &[Vec<u8>]| [vec![3], messages.concat()].concat();
     let messages: Vec<Vec<u8>> = messages().iter().map(|message| message.encode().to_vec()).collect();
-    messages.chunks(3).map(lead).collect()
+    // The one length that fits two bytes and no frame.
+    let too_long = lead(&[vec![0xff, 0x7f, 1]]);
+    messages.chunks(3).map(lead).chain([too_long]).collect()
 }
 
 /// Messages: one that decodes encodes to bytes that decode to the same message.
