@@ -95,6 +95,7 @@ fn below(view: &View, link: Link, parent_key: &str, key: &str, need: Need) -> Re
 fn in_scope(view: &View, link: Link, parent: Id, key: &str, subject: Subject) -> Subject {
     let scoped = link.child.endpoint_key.filter(|field| link.child.schema.cache_key == [link.field, *field]);
     let found = scoped.and_then(|field| {
+        let key = link.child.schema.normalized(field, key);
         view.catalog.find(link.child.kind, &format!("{},{field}", link.field), &format!("{parent}:{key}"))
     });
     Subject { id: found, exists: found.is_some(), ..subject }

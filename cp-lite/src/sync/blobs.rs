@@ -23,6 +23,7 @@ use wire::limits::BLOB_WINDOW_LOG_MAX;
 use wire::message::FullBegin;
 use wire::reconcile::Sketching;
 use wire::{Blob, Offer};
+use zstd::zstd_safe::CParameter;
 
 /// How many blobs are kept; those offered last stay.
 const BLOBS_MAX: usize = 3;
@@ -31,6 +32,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How hard to compress. At 30,000 entities (26.7 MB plain): 9 takes 0.6 s for 11.95 MB, 12 takes 0.9 s for 11.55 MB, 15 takes
 /// 3.4 s for 11.22 MB, 16 takes 6.3 s for 10.97 MB, and beyond there is nothing to gain within the window.
 const LEVEL: i32 = 15;
+/// How many positions of the window the compressor finds by their content (each takes 4 bytes; at this level a tree of
+/// them, 8 more): as many as there are. On its own, this level prepares for a window of 8 MiB, which takes 64 MiB.
+const POSITIONS_LOG: u32 = BLOB_WINDOW_LOG_MAX;
 /// A blob of which more than one in so many entities has changed since is not offered any longer: what it saves, the
 /// step after it would cost.
 const STALE_ONE_IN: usize = 5;
@@ -199,6 +203,8 @@ pub fn compress(view: &Arc<View>) -> io::Result<Option<Blob>> {
 pub(super) fn write<W: Write>(view: &Arc<View>, out: W) -> io::Result<(Written, W)> {
     let mut encoder = zstd::Encoder::new(out, LEVEL)?;
     encoder.window_log(BLOB_WINDOW_LOG_MAX)?;
+    encoder.set_parameter(CParameter::HashLog(POSITIONS_LOG))?;
+    encoder.set_parameter(CParameter::ChainLog(POSITIONS_LOG + 1))?;
     encoder.include_checksum(false)?;
     let written = blob::write(&mut Everything::of(view.clone()), &mut encoder)?;
     Ok((written, encoder.finish()?))

@@ -24,6 +24,7 @@ pub use violations::Violations;
 
 use crate::Id;
 use crate::body::Object;
+use serde_json::Value;
 
 /// Finds what depends on the entity's own content.
 pub type SubschemaOf = fn(&Object) -> Result<Subschema, Violations>;
@@ -131,6 +132,16 @@ impl Schema {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// A value of a field as it is kept: as clients may write it, it may have several forms.
+    #[must_use]
+    pub fn normalized(&self, field: &str, value: &str) -> String {
+        let mut entity = Object::from_iter([(field.to_owned(), Value::from(value))]);
+        if let Some(prepare) = self.prepare {
+            prepare(&mut entity, &mut Violations::default());
+        }
+        entity.get(field).and_then(Value::as_str).unwrap_or(value).to_owned()
     }
 
     fn subschema_of(&self, entity: &Object) -> Result<Subschema, Violations> {

@@ -170,6 +170,25 @@ fn targets_are_found_by_their_address_below_their_upstream() {
 }
 
 #[test]
+fn targets_are_found_by_any_form_of_their_address() {
+    let lab = Lab::new();
+    lab.create("/upstreams", json!({"name": "u"}));
+    for (target, asked, kept) in [
+        ("[::1]:80", "[::1]:80", "[0000:0000:0000:0000:0000:0000:0000:0001]:80"),
+        ("[::2]:80", "[0:0::0002]:80", "[0000:0000:0000:0000:0000:0000:0000:0002]:80"),
+        ("10.0.0.1", "10.0.0.1", "10.0.0.1:8000"),
+        ("host", "host:8000", "host:8000"),
+    ] {
+        lab.create("/upstreams/u/targets", json!({"target": target}));
+        let path = format!("/upstreams/u/targets/{asked}");
+        assert_eq!(lab.get(&path).body["target"], json!(kept));
+        assert_eq!(lab.call("DELETE", &path, json!(null)).status, 204);
+        assert_eq!(lab.get(&path).status, 404, "{asked}");
+    }
+    assert_eq!(lab.get("/upstreams/u/targets").body["data"], json!([]));
+}
+
+#[test]
 fn certificates_show_take_and_lose_their_names() {
     let lab = Lab::new();
     let (cert, key) = pair();

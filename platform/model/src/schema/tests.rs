@@ -334,6 +334,7 @@ fn hosts_have_at_most_one_wildcard_at_an_end() {
         ("*.a.*", "invalid wildcard: must have at most one wildcard"),
         ("a*.example", "invalid wildcard: must be placed at leftmost or rightmost label"),
         ("a b", "invalid hostname: a b"),
+        ("a b/c", "invalid hostname: a b/c"),
         ("a:99999", "invalid port number"),
     ] {
         assert_eq!(text(host), Err(json!(error)), "{host}");
