@@ -15,8 +15,9 @@ use wire::limits::HEARTBEAT_S;
 use wire::message::Have;
 
 /// The design's bounds, in KiB of resident memory: the data plane with nothing, and with everything, also after a restart;
-/// its peak while all of it came; the control plane with everything (96 MiB by the design), and for each node. The first one holds as long as
-/// `gateway/start.ld` names what a start runs: where it does not any more, `tests/order/record.py` writes it anew.
+/// its peak while all of it came; the control plane with everything (the design allows it 96 MiB), and for each node. The
+/// first one holds as long as `gateway/start.ld` names what a start runs: where it does not any more, `tests/order/record.py`
+/// writes it anew.
 const IDLE_KIB_MAX: u64 = 6 * 1024;
 const LOADED_KIB_MAX: u64 = 32 * 1024;
 const FULL_SYNC_KIB_MAX: u64 = 48 * 1024;
