@@ -8,6 +8,7 @@ use wire::delta::{NoChange, Op};
 use wire::dp::{Action, Closed, Identity, Rejection, Session};
 use wire::full::Unpack;
 use wire::message::{Have, Pong, Welcome};
+use wire::patch::IdPrefix;
 use wire::reconcile::{Encoder, Step, digest};
 use wire::shrink::Shrink;
 use wire::{Hello, KindVersion, NackCode};
@@ -135,6 +136,10 @@ impl Listener {
                 self.entities().for_each(|(kind, id, tag)| encoder.add(kind.code(), id, tag));
                 self.session.symbols(seed, from, &encoder.finish(), 0)
             }
+            Action::Parity(get) => {
+                let told = get.names.iter().map(|(kind, prefix)| get.of(&self.only(*kind, prefix)?.body));
+                self.session.parity(get.answer(told.collect()), 0)
+            }
             Action::Reconciled { epoch, step } => self.objects().unwrap_or_else(|| {
                 let catalog = self.catalog.apply(&self.differing(&step)).expect("it applies");
                 self.live(catalog, epoch, step.version, step.root)
@@ -166,13 +171,15 @@ impl Listener {
             Ok(change) => change,
             Err(NoChange::UnknownKind(unknown)) => panic!("{unknown}"),
             Err(NoChange::Patch(patch)) => {
-                let kind = Kind::from_code(patch.kind).expect("a known kind");
-                let (low, high) = patch.prefix.range();
-                let id = self.catalog.only_within(kind, low, high).expect("an id with that prefix");
-                let base = self.catalog.record(kind, id).expect("a body");
-                Change::Put(patch.apply(id, &base.body).expect("it fits").into_record().expect("a known kind"))
+                let base = self.only(patch.kind, &patch.prefix).expect("an entity with that prefix, and its body");
+                Change::Put(patch.apply(base.id, &base.body).expect("it fits").into_record().expect("a known kind"))
             }
         }
+    }
+
+    fn only(&self, kind: u8, prefix: &IdPrefix) -> Option<Record> {
+        let (kind, (low, high)) = (Kind::from_code(kind)?, prefix.range());
+        self.catalog.record(kind, self.catalog.only_within(kind, low, high)?)
     }
 
     fn differing(&self, step: &Step) -> Vec<Change> {
@@ -182,7 +189,11 @@ impl Listener {
         let gone = self.entities().filter(|(kind, id, tag)| gone.contains(&digest(step.seed, kind.code(), *id, *tag)));
         let gone = gone.filter(|(kind, id, _)| !put(*kind, *id)).map(|(kind, id, _)| Change::Delete { kind, id });
         let puts = step.puts.iter().map(|entity| entity.clone().into_record().expect("a known kind"));
-        gone.chain(puts.map(Change::Put)).collect()
+        let mended = step.mends.iter().map(|mend| {
+            let base = self.only(mend.kind, &mend.prefix).expect("an entity with that prefix, and its body");
+            mend.apply(base.id, &base.body).expect("it fits").into_record().expect("a known kind")
+        });
+        gone.chain(puts.chain(mended).map(Change::Put)).collect()
     }
 
     fn entities(&self) -> impl Iterator<Item = (Kind, Id, u64)> + '_ {
@@ -219,7 +230,8 @@ fn session(have: Have) -> Session {
     let mut identity = Identity::new(Id(1), "today".into(), env!("CARGO_PKG_VERSION").into());
     let kind = |def: &&model::kind::KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
     identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    identity.features = Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::MOVED | Hello::FOLLOWER;
+    identity.features =
+        Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::MOVED | Hello::FOLLOWER | Hello::PARITY;
     let mut session = Session::new(identity).expect("within limits");
     let _hello = session.connected(have, 0, 0);
     session

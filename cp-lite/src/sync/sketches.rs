@@ -2,12 +2,14 @@
 //! own. One is kept; it costs 32 bytes an entity.
 
 use super::blobs::is_stale;
+use super::source::telling;
 use crate::changelog::{Audience, View};
 use model::{Id, Kind, Record};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::watch;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
+use wire::patch::IdPrefix;
 use wire::reconcile::{Content, Sketch, Sketching};
 
 /// How hard to compress a step: it is small and made for one node.
@@ -81,6 +83,12 @@ struct At(Arc<View>);
 impl Content for At {
     fn record(&self, kind: u8, id: Id) -> Option<Record> {
         self.0.catalog.record(Kind::from_code(kind)?, id)
+    }
+
+    fn prefix(&self, kind: u8, id: Id) -> IdPrefix {
+        let Some(kind) = Kind::from_code(kind) else { return IdPrefix::of(id, 16) };
+        // A node that has others which begin so says that it has none.
+        telling(&self.0, kind, id, |_, _| true)
     }
 
     fn pack(&self, plain: &[u8]) -> Option<Vec<u8>> {

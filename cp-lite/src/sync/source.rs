@@ -143,16 +143,18 @@ impl Published {
 
     /// What tells an entity from all others that there are, and from those that are gone, which nodes still have.
     fn prefix(&self, kind: Kind, id: Id, gone: &BTreeSet<(Kind, Id)>) -> IdPrefix {
-        let tells = |prefix: &IdPrefix| {
-            let (low, high) = prefix.range();
-            self.view.catalog.only_within(kind, low, high).is_some()
-                && gone.range((kind, low)..=(kind, high)).next().is_none()
-        };
-        (PREFIX_BYTES_MIN..16)
-            .map(|length| IdPrefix::of(id, length))
-            .find(tells)
-            .unwrap_or_else(|| IdPrefix::of(id, 16))
+        telling(&self.view, kind, id, |low, high| gone.range((kind, low)..=(kind, high)).next().is_none())
     }
+}
+
+/// The shortest beginning of an id that no other one of its kind has, and that `is_free` from the lowest to the highest id
+/// that has it.
+pub(super) fn telling(view: &View, kind: Kind, id: Id, is_free: impl Fn(Id, Id) -> bool) -> IdPrefix {
+    let tells = |prefix: &IdPrefix| {
+        let (low, high) = prefix.range();
+        view.catalog.only_within(kind, low, high).is_some() && is_free(low, high)
+    };
+    (PREFIX_BYTES_MIN..16).map(|length| IdPrefix::of(id, length)).find(tells).unwrap_or_else(|| IdPrefix::of(id, 16))
 }
 
 impl Source for Published {

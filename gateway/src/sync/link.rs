@@ -13,7 +13,7 @@ use super::staging::Staging;
 use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
 use super::tunnel::TunnelError;
-use model::{Kind, Record};
+use model::{Id, Kind, Record};
 use pki::LinkFailure;
 use pki::link::WRITE_MAX;
 use std::collections::VecDeque;
@@ -247,6 +247,10 @@ impl<'a> Link<'a> {
                     let symbols = reconcile::symbols(&self.applier.snapshot(), seed, from, until).await;
                     queue.extend(self.session.symbols(seed, from, &symbols, self.now()));
                 }
+                Action::Parity(get) => {
+                    let parity = reconcile::parity(self.applier, &get).await;
+                    queue.extend(self.session.parity(parity, self.now()));
+                }
                 Action::Reconciled { epoch, step } => queue.extend(self.reconciled(epoch, step).await),
                 Action::Close(closed) => {
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
@@ -281,14 +285,7 @@ impl<'a> Link<'a> {
         let Delta { to, root, ops, .. } = delta;
         match patches::changes(self.applier, ops).await {
             Err(Unready::Unknown(unknown)) => self.reject(to, unknown_kind(unknown)),
-            Err(Unready::Missing(entities)) => {
-                tracing::info!(
-                    version = to,
-                    missing = entities.len(),
-                    "patches of what is not here; asking for all of it"
-                );
-                self.session.base_missing(&entities, self.now())
-            }
+            Err(Unready::Missing(entities)) => self.missing(to, &entities),
             Ok(changes) => match self.applier.delta(self.epoch, to, root, changes).await {
                 Ok(()) => self.applied(to, Mode::Tail),
                 Err(refused) => self.reject(to, rejection(&refused)),
@@ -298,9 +295,10 @@ impl<'a> Link<'a> {
 
     async fn reconciled(&mut self, epoch: u64, step: Step) -> Vec<Action> {
         let Step { version, root, confirmed, .. } = step;
-        let changes = match reconcile::changes(&self.applier.snapshot(), step).await {
+        let changes = match reconcile::changes(self.applier, step).await {
             Ok(changes) => changes,
-            Err(unknown) => return self.reject(version, unknown_kind(unknown)),
+            Err(Unready::Unknown(unknown)) => return self.reject(version, unknown_kind(unknown)),
+            Err(Unready::Missing(entities)) => return self.missing(version, &entities),
         };
         tracing::info!(version, changes = changes.changes.len(), gone = changes.gone, "reconciled");
         match self.applier.reconcile((epoch, self.term), version, root, changes, confirmed).await {
@@ -406,6 +404,11 @@ impl<'a> Link<'a> {
         let mut actions = if durable == version { self.session.durable(version, now) } else { Vec::new() };
         actions.extend(self.session.applied(version, now));
         actions
+    }
+
+    fn missing(&mut self, version: u64, entities: &[(u8, Id)]) -> Vec<Action> {
+        tracing::info!(version, missing = entities.len(), "patches of what is not here; asking for all of it");
+        self.session.base_missing(entities, self.now())
     }
 
     fn reject(&mut self, version: u64, rejection: Rejection) -> Vec<Action> {

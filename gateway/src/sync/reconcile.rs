@@ -1,13 +1,18 @@
-//! A reconcile on the data plane: what is served as symbols, and a step that names by hashes what is to go as changes.
+//! A reconcile on the data plane: what is served as symbols, bodies of it as parity, and a step that names by hashes what is
+//! to go, and as patches what is to differ, as changes.
 //!
-//! Both are a walk over the catalog, in pieces: others on this thread have their turn in between. `wire::reconcile` is the
-//! arithmetic, `link` the conversation, `apply` puts the result in place.
+//! Symbols and steps are a walk over the catalog, in pieces: others on this thread have their turn in between. Bodies come
+//! from the store as those of `patches` do. `wire::reconcile` is the arithmetic, `link` the conversation, `apply` puts the
+//! result in place.
 
+use super::apply::Applier;
 use crate::snapshot::Snapshot;
-use model::{Change, Id, Kind};
+use model::{Change, Id, Kind, Record};
 use std::collections::HashSet;
-use wire::delta::UnknownKind;
-use wire::reconcile::{Encoder, Step, Symbol, digest};
+use wire::message::{Parity, ParityGet};
+use wire::patch::{BaseDiffers, IdPrefix};
+use wire::reconcile::{Encoder, Mend, Step, Symbol, digest};
+use wire::resolve::Unready;
 
 /// How many entities are looked at before others on this thread have their turn.
 const ENTITIES_PER_TURN: usize = 2048;
@@ -32,16 +37,47 @@ pub async fn symbols(now: &Snapshot, seed: u64, from: u64, until: u64) -> Vec<Sy
     encoder.finish()
 }
 
+/// The sums that are asked for of bodies that are served; none of those that are not to be had.
+pub(super) async fn parity(applier: &Applier, get: &ParityGet) -> Parity {
+    let mut bodies = Vec::with_capacity(get.names.len());
+    for (kind, prefix) in &get.names {
+        let record = base(applier, *kind, prefix).await;
+        bodies.push(record.and_then(|record| get.of(&record.body)));
+        // What it costs depends on the length of the body.
+        tokio::task::yield_now().await;
+    }
+    get.answer(bodies)
+}
+
+/// The entity that is meant, with its body.
+async fn base(applier: &Applier, kind: u8, prefix: &IdPrefix) -> Option<Record> {
+    let (kind, (low, high)) = (Kind::from_code(kind)?, prefix.range());
+    let id = applier.snapshot().catalog().only_within(kind, low, high)?;
+    applier.record(kind, id).await
+}
+
+async fn mended(applier: &Applier, mend: &Mend) -> Result<Change, BaseDiffers> {
+    let base = base(applier, mend.kind, &mend.prefix).await.ok_or(BaseDiffers)?;
+    let record = mend.apply(base.id, &base.body)?.into_record().map_err(|_| BaseDiffers)?;
+    Ok(Change::Put(record))
+}
+
 /// The step as changes of what is served.
 ///
 /// # Errors
-/// It brings an entity of a kind that this build does not know.
-pub async fn changes(now: &Snapshot, step: Step) -> Result<Changes, UnknownKind> {
-    let Step { seed, gone, puts, .. } = step;
+/// It brings an entity of a kind that this build does not know, or a patch of a body that is not here any more.
+pub(super) async fn changes(applier: &Applier, step: Step) -> Result<Changes, Unready> {
+    let now = applier.snapshot();
+    let Step { seed, gone, puts, mends, .. } = step;
     let gone: HashSet<u64> = gone.into_iter().collect();
-    let puts: Vec<Change> =
-        puts.into_iter().map(|entity| entity.into_record().map(Change::Put)).collect::<Result<_, _>>()?;
-    let kept: HashSet<(Kind, Id)> = puts.iter().map(Change::key).collect();
+    let mut changed = Vec::with_capacity(puts.len() + mends.len());
+    for entity in puts {
+        changed.push(Change::Put(entity.into_record()?));
+    }
+    for mend in &mends {
+        changed.push(mended(applier, mend).await.map_err(|_| Unready::Missing(Vec::new()))?);
+    }
+    let kept: HashSet<(Kind, Id)> = changed.iter().map(Change::key).collect();
     let mut changes = Vec::new();
     for kind in model::kind::ALL.iter().map(|def| def.kind) {
         for (at, (id, entry)) in now.catalog().iter(kind, None).enumerate() {
@@ -52,7 +88,7 @@ pub async fn changes(now: &Snapshot, step: Step) -> Result<Changes, UnknownKind>
         }
     }
     let gone = changes.len() as u64;
-    changes.extend(puts);
+    changes.extend(changed);
     Ok(Changes { changes, gone })
 }
 

@@ -47,7 +47,7 @@ pub async fn run(
     identity.heartbeat_s = heartbeat.seconds();
     identity.features |= Hello::MOVED;
     if applier.has_store() {
-        identity.features |= Hello::PATCHES;
+        identity.features |= Hello::PATCHES | Hello::PARITY;
     }
     let chooser = Chooser::new(identity.node, &settings.control_planes);
     let dialer = Dialer::new(&settings.client, settings.control_planes.len(), settings.proxy);

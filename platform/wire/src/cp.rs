@@ -39,6 +39,7 @@ mod answer;
 mod decide;
 mod greeting;
 mod hold;
+mod mending;
 mod overtake;
 mod patching;
 mod patience;
@@ -326,6 +327,7 @@ impl Session {
             (State::Live, Message::Planes(planes)) => self.planes = self.is_follower().then_some(planes),
             (State::Live, Message::FullGet(get)) => self.full_get(get)?,
             (State::Live, Message::Symbols(symbols)) => self.symbols(&symbols, out)?,
+            (State::Live, Message::Parity(parity)) => self.parity(parity, out)?,
             (State::Live, other) => {
                 return Err(ProtocolError::Unexpected { message: other.kind(), state: "after WELCOME" });
             }

@@ -275,7 +275,9 @@ impl Session {
             Message::Overtake(overtake) if live.skipped != Some(overtake.transfer) => self.overtake(overtake)?,
             Message::FullData(_) | Message::FullEnd(_) | Message::Overtake(_) => {}
             Message::SymbolsGet(get) => self.symbols_get(get, out)?,
-            Message::Reconciled(payload, more) => self.reconciled(&payload, more, out)?,
+            Message::ParityGet(get) => self.parity_get(get, out)?,
+            Message::Reconciled(payload, more) => self.reconciled(Type::Reconciled, &payload, more, out)?,
+            Message::Mended(payload, more) => self.reconciled(Type::Mended, &payload, more, out)?,
             other => return Err(ProtocolError::Unexpected { message: other.kind(), state: live.work.name() }),
         }
         Ok(())

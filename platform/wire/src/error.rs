@@ -178,6 +178,20 @@ pub enum ProtocolError {
         /// Where they should.
         expected: u64,
     },
+    /// Sums of bodies beyond the limits, or none at all.
+    #[error("parity from {from} to {until} of a body")]
+    ParityRange {
+        /// The first.
+        from: u64,
+        /// The first one that is not asked for.
+        until: u64,
+    },
+    /// Sums of more bodies than any reconcile has use for.
+    #[error("parity of too many bodies")]
+    ParityTooMany,
+    /// Sums of bodies that were not asked for, or not the ones that were.
+    #[error("parity that was not asked for")]
+    ParityUnasked,
     /// A reconcile's step that does not start from the node's content.
     #[error("reconcile from the content with root {base:016x}, the node's is {at:016x}")]
     ReconcileBase {

@@ -115,6 +115,8 @@ impl Hello {
     pub const FOLLOWER: u64 = 16;
     /// In `features`: keeps a small step that overtakes a full sync until that is applied.
     pub const OVERTAKE: u64 = 32;
+    /// In `features`: tells parity of bodies, and takes patches in a reconcile; see [`crate::parity`].
+    pub const PARITY: u64 = 64;
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, ProtocolError> {
         let (hello, later): (Self, _) = take_some(Type::Hello, payload)?;

@@ -4,7 +4,7 @@
 //!
 //! From the bottom up: [`limits`] names every bound, [`frame`] cuts a stream of bytes into frames, [`message`] is what
 //! a frame says, [`delta`] and [`full`] are the two messages that carry entities, [`patch`] is how little of a changed body
-//! does, [`resolve`] makes changes of them again, [`pack`] how small many are, [`compat`] decides which nodes get anything at all, [`reconcile`] finds what two ends differ in, [`shrink`] is
+//! does, [`resolve`] makes changes of them again, [`pack`] how small many are, [`compat`] decides which nodes get anything at all, [`reconcile`] finds what two ends differ in, [`parity`] how far, [`shrink`] is
 //! what a node does not take unasked, [`dp`] and [`cp`]
 //! are the two ends, [`backoff`] is how long to wait between two connections,
 //! [`succession`] says which of two databases counts. [`error::ProtocolError`] has one variant per way in which a
@@ -25,6 +25,7 @@ mod greeting;
 pub mod limits;
 pub mod message;
 pub mod pack;
+pub mod parity;
 pub mod patch;
 pub mod planes;
 mod read;

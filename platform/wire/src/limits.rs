@@ -24,7 +24,7 @@ pub const DELTA_OPS_MAX: usize = 16 * 1024;
 
 /// The most patches in one DELTA: a node can ask for as many entities whole. What is over that is sent whole at once.
 pub const DELTA_PATCHES_MAX: usize = WANTED_MAX;
-/// The fewest symbols that a control plane has for a reconcile, and how many are asked for first.
+/// The fewest symbols that a control plane has for a reconcile.
 pub const SYMBOLS_MIN: usize = 64;
 
 /// The most symbols of one reconcile; beyond, a full sync.
@@ -32,6 +32,21 @@ pub const SYMBOLS_MAX: usize = 16 * 1024;
 
 /// The most symbols in one SYMBOLS frame.
 pub const SYMBOLS_FRAME_MAX: usize = (PAYLOAD_BYTES_MAX - 8 - 10) / 12;
+
+/// The most sums that are asked for of one body; a body that differs in more pairs of bytes than half of them is sent whole.
+pub const PARITY_MAX: usize = 64;
+
+/// The most sums of one body in one PARITY.
+pub const PARITY_SPAN_MAX: usize = 24;
+
+/// The most bodies in one PARITY_GET. The answer is one frame.
+pub const PARITY_NAMES_MAX: usize = 256;
+
+/// The most bodies that sums are asked of in one session, each time that they are counting.
+pub const PARITY_ASKED_MAX: usize = 64 * 1024;
+
+/// The most patches in one MENDED.
+pub const MENDS_MAX: usize = 4096;
 
 /// A node with fewer entities than this gets a full sync in place of a reconcile: there is nothing to save.
 pub const RECONCILE_COUNT_MIN: u64 = 8;

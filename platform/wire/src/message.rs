@@ -18,6 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use crate::greeting::{Have, Hello, KindVersion, Mode, Partial, PluginVersion, RefuseReason, Welcome};
+pub use crate::parity::{Parity, ParityGet};
 pub use answer::{Ack, Nack, NackCode, Want};
 pub use full::{FullBegin, FullData, FullEnd, FullGet, Overtake};
 pub use kind::{CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, Type};
@@ -86,6 +87,12 @@ pub enum Message {
     Reconciled(Bytes, bool),
     /// See [`Overtake`].
     Overtake(Overtake),
+    /// See [`ParityGet`].
+    ParityGet(ParityGet),
+    /// See [`Parity`].
+    Parity(Parity),
+    /// As [`Message::Reconciled`], of a step with patches.
+    Mended(Bytes, bool),
     /// See [`crate::planes`].
     Planes(Vec<PlaneNodes>),
 }
@@ -100,7 +107,7 @@ impl Message {
             let code = frame.code;
             return if code & IGNORABLE != 0 { Ok(None) } else { Err(ProtocolError::TypeUnknown { code }) };
         };
-        if frame.more && !matches!(kind, Type::Delta | Type::Reconciled) {
+        if frame.more && !matches!(kind, Type::Delta | Type::Reconciled | Type::Mended) {
             return Err(ProtocolError::NotSplittable { message: kind });
         }
         let payload = frame.payload;
@@ -122,6 +129,9 @@ impl Message {
             Type::SymbolsGet => Self::SymbolsGet(take(kind, &payload)?),
             Type::Reconciled => Self::Reconciled(payload, frame.more),
             Type::Overtake => Self::Overtake(Overtake::decode(payload)?),
+            Type::ParityGet => Self::ParityGet(ParityGet::decode(&payload)?),
+            Type::Parity => Self::Parity(Parity::decode(&payload)?),
+            Type::Mended => Self::Mended(payload, frame.more),
             Type::Planes => Self::Planes(take(kind, &payload)?),
         };
         message.checked().map(Some)
@@ -148,6 +158,9 @@ impl Message {
             Self::SymbolsGet(_) => Type::SymbolsGet,
             Self::Reconciled(..) => Type::Reconciled,
             Self::Overtake(_) => Type::Overtake,
+            Self::ParityGet(_) => Type::ParityGet,
+            Self::Parity(_) => Type::Parity,
+            Self::Mended(..) => Type::Mended,
             Self::Planes(_) => Type::Planes,
         }
     }
@@ -171,7 +184,9 @@ impl Message {
             Self::Bye(bye) => bye.encode(),
             Self::Symbols(symbols) => symbols.encode(),
             Self::SymbolsGet(get) => put(get),
-            Self::Reconciled(payload, _) => payload.to_vec(),
+            Self::Reconciled(payload, _) | Self::Mended(payload, _) => payload.to_vec(),
+            Self::ParityGet(get) => get.encode(),
+            Self::Parity(parity) => parity.encode(),
             Self::Overtake(overtake) => overtake.encode(),
             Self::Planes(planes) => put(planes),
         };

@@ -98,6 +98,11 @@ impl IdPrefix {
     /// Takes `u8 length | bytes`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Short> {
         let length = reader.byte()?;
+        Self::take(length, reader)
+    }
+
+    /// Takes so many bytes.
+    pub(crate) fn take(length: u8, reader: &mut Reader<'_>) -> Result<Self, Short> {
         if !(1..=16).contains(&length) {
             return Err(Short::Malformed);
         }

@@ -8,6 +8,7 @@
 //! estimate of the difference and knows by itself when it is done. The data plane streams, the control plane has its own
 //! row as a [`Sketch`], shared by all sessions, and answers with one [`Step`]. What hashes get wrong the root finds out.
 
+mod mend;
 mod sketch;
 mod step;
 
@@ -15,12 +16,16 @@ use model::Id;
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub use sketch::{Content, Sketch, Sketching};
+pub use mend::Mend;
+pub use sketch::{Content, Mended, Sketch, Sketching};
 pub(crate) use step::Parts;
 pub use step::Step;
 
 /// The bytes of a symbol on the wire.
 pub(crate) const SYMBOL_BYTES: usize = 12;
+
+/// With fewer empty symbols nothing is to be told of how many entities differ.
+const EMPTY_MIN: usize = 4;
 
 /// The hash of an entity under a seed that nobody could know beforehand.
 #[must_use]
@@ -127,6 +132,8 @@ pub struct Decoder {
     seed: u64,
     /// What is left of the difference at each place.
     left: Vec<Symbol>,
+    /// Places that were empty when they came.
+    empty: Vec<usize>,
     /// What was found, and its next place beyond those here.
     found: Vec<(u64, Places)>,
     known: HashSet<u64>,
@@ -136,7 +143,7 @@ impl Decoder {
     /// A decoder that has nothing yet.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, left: Vec::new(), found: Vec::new(), known: HashSet::new() }
+        Self { seed, left: Vec::new(), empty: Vec::new(), found: Vec::new(), known: HashSet::new() }
     }
 
     /// How many symbols it has.
@@ -151,6 +158,26 @@ impl Decoder {
         self.left.is_empty()
     }
 
+    /// About how many entities only one of the sets has, if the symbols here let it be told: by how many of the later half
+    /// are empty, where at place *i* each one is missing with 1 - 1 / (1 + *i*/2).
+    #[must_use]
+    pub fn estimate(&self) -> Option<usize> {
+        let half = self.left.len() / 2;
+        let empty = self.empty.len() - self.empty.partition_point(|place| *place < half);
+        if empty < EMPTY_MIN {
+            return None;
+        }
+        let logarithm = |place: usize| (1.0 - 1.0 / (1.0 + place as f64 / 2.0)).ln();
+        let logarithms: Vec<f64> = (half.max(1)..self.left.len()).map(logarithm).collect();
+        let expected = |differing: usize| logarithms.iter().map(|log| (log * differing as f64).exp()).sum::<f64>();
+        let (mut low, mut high) = (0, self.left.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            if expected(middle) > empty as f64 { low = middle + 1 } else { high = middle }
+        }
+        Some(low)
+    }
+
     /// Takes the next symbols of both rows, as many of each. The hashes of all entities that only one of the sets has, once
     /// they are all known.
     ///
@@ -163,6 +190,8 @@ impl Decoder {
             difference.add(*ours);
             difference
         }));
+        let empty = |(_, left): &(usize, &Symbol)| **left == Symbol::default();
+        self.empty.extend(self.left.iter().enumerate().skip(start).filter(empty).map(|(place, _)| place));
         for (hash, places) in &mut self.found {
             take_out(Symbol::of(*hash, self.seed), places, &mut self.left, &mut Vec::new());
         }

@@ -307,8 +307,8 @@ fn fields_appended_by_a_later_version_are_ignored() {
 #[test]
 fn unknown_types_are_skipped_only_where_they_say_so() {
     let frame = |code: u8| Decoder::new().next(&mut [2, code, 0].as_slice()).unwrap().unwrap();
-    assert_eq!(Message::decode(frame(0x80 | 20)), Ok(None));
-    assert_eq!(Message::decode(frame(20)), Err(ProtocolError::TypeUnknown { code: 20 }));
+    assert_eq!(Message::decode(frame(0x80 | 40)), Ok(None));
+    assert_eq!(Message::decode(frame(40)), Err(ProtocolError::TypeUnknown { code: 40 }));
     assert_eq!(Message::decode(frame(0x40 | 4)), Err(ProtocolError::NotSplittable { message: Type::Ack }));
 }
 

@@ -127,7 +127,7 @@ impl Pair {
                     }
                     self.full = Some(begin);
                 }
-                dp::Action::Symbols { .. } | dp::Action::Reconciled { .. } => {
+                dp::Action::Symbols { .. } | dp::Action::Parity(_) | dp::Action::Reconciled { .. } => {
                     panic!("a reconcile: see tests/reconcile.rs")
                 }
                 dp::Action::Close(closed) => self.closed.0 = Some(closed),

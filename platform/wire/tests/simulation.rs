@@ -17,7 +17,7 @@ use wire::delta::{Entity, NoChange, Op, UnknownKind};
 use wire::full::{Unpack, blob};
 use wire::message::{CODEC_RAW, FullBegin, Have, Hello, KindVersion, Mode, NackCode, Partial};
 use wire::patch::BaseDiffers;
-use wire::reconcile::{self, Encoder};
+use wire::reconcile::Encoder;
 use wire::shrink::Limit;
 use wire::{Delta, Patch, PluginVersion, cp, dp};
 
@@ -122,6 +122,7 @@ struct Counts {
     bases_missed: u64,
     reconciles: u64,
     overtakes: u64,
+    mends: u64,
 }
 
 fn identity(n: u64, incremental: bool) -> dp::Identity {
@@ -130,7 +131,7 @@ fn identity(n: u64, incremental: bool) -> dp::Identity {
     identity.plugins = vec![PluginVersion { name: "jwt".into(), version: None }];
     identity.incremental = incremental;
     identity.full_window = 4096;
-    identity.features |= Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::OVERTAKE;
+    identity.features |= Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::OVERTAKE | Hello::PARITY;
     if n == 0 {
         // One of them is of the first release, which knew no blobs and no patches.
         (identity.codecs, identity.features) = (vec![CODEC_RAW], 0);
@@ -463,15 +464,29 @@ impl World {
                     let actions = node.session.symbols(seed, from, &encoder.finish(), self.now);
                     self.dp_actions(n, actions);
                 }
+                dp::Action::Parity(get) => {
+                    let mut answer = lab::parity(&node.live.state, &get);
+                    if !self.peace && self.rng.one_in(4) {
+                        // A body that cannot be read.
+                        answer.bodies.iter_mut().step_by(2).for_each(|body| *body = None);
+                    }
+                    let actions = node.session.parity(answer, self.now);
+                    self.dp_actions(n, actions);
+                }
                 dp::Action::Reconciled { epoch, step } => {
                     self.counts.reconciles += 1;
+                    self.counts.mends += step.mends.len() as u64;
                     node.confirmed = step.confirmed;
-                    let mut state = node.live.state.clone();
-                    let digest =
-                        |record: &Record| reconcile::digest(step.seed, record.kind.code(), record.id, record.tag);
-                    state.retain(|_, record| !step.gone.contains(&digest(record)));
-                    let mut held = Held { epoch, version: step.version, state };
-                    step.puts.into_iter().for_each(|entity| held.apply(Op::Put(entity)));
+                    let state =
+                        lab::reconciled(&node.live.state, &step).expect("a patch is of the body that was told of");
+                    if !step.mends.is_empty() && !self.peace && self.rng.one_in(8) {
+                        // It was there a moment ago.
+                        self.counts.bases_missed += 1;
+                        let actions = self.nodes[n].session.base_missing(&[], self.now);
+                        self.dp_actions(n, actions);
+                        continue;
+                    }
+                    let held = Held { epoch, version: step.version, state };
                     node.staged = Staged::Ready(held, step.root, true);
                 }
                 dp::Action::Close(dp::Closed::Protocol(error)) => panic!("node {n} blames the control plane: {error}"),
@@ -692,6 +707,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
             bases_missed,
             reconciles,
             overtakes,
+            mends,
         } = counts;
         total.deltas += deltas;
         total.fulls += fulls;
@@ -703,6 +719,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
         total.holds += holds;
         total.reconciles += reconciles;
         total.overtakes += overtakes;
+        total.mends += mends;
         total.patches += patches;
         total.bases_missed += bases_missed;
     }
@@ -720,9 +737,10 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
             bases_missed,
             reconciles,
             overtakes,
+            mends,
         } = total;
         println!(
-            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back), {reconciles} reconciles, {overtakes} steps that overtook a full sync"
+            "{deltas} deltas, {fulls} full syncs entity by entity, {blobs} blobs ({resumed} resumed), {nacks} refusals, {cuts} cuts, {wants} wants, {holds} held back, {patches} patches ({bases_missed} steps came back), {reconciles} reconciles ({mends} patches), {overtakes} steps that overtook a full sync"
         );
         for count in [
             deltas,
@@ -737,6 +755,7 @@ fn every_node_ends_up_with_the_head_and_never_has_a_mixture() {
             bases_missed * 5,
             reconciles * 4,
             overtakes * 4,
+            mends * 60,
         ] {
             assert!(count > histories, "too little happened");
         }

@@ -11,6 +11,7 @@
 mod bundle;
 mod content;
 mod mutate;
+mod parities;
 mod patches;
 mod peers;
 mod reconciles;
@@ -40,6 +41,7 @@ pub static ALL: &[Target] = &[
     Target { name: "blob", run: wire::blob, seeds: wire::blob_seeds },
     Target { name: "bundle", run: bundle::bundle, seeds: bundle::bundle_seeds },
     Target { name: "reconcile", run: reconciles::reconcile, seeds: reconciles::reconcile_seeds },
+    Target { name: "parity", run: parities::parity, seeds: parities::parity_seeds },
     Target { name: "patch", run: patches::patch, seeds: patches::patch_seeds },
     Target { name: "store_frame", run: stores::frame, seeds: stores::frame_seeds },
     Target { name: "store_record", run: stores::record, seeds: stores::record_seeds },

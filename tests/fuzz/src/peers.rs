@@ -11,6 +11,7 @@ use wire::cp::Source;
 use wire::delta::{Builder, Form};
 use wire::full::Wanted;
 use wire::message::{Have, Mode};
+use wire::patch::IdPrefix;
 use wire::reconcile::{Content, Sketch, Sketching};
 use wire::{Blob, Cursor, Encoded, NackCode, Offer, cp, dp};
 
@@ -90,6 +91,18 @@ impl Source for Few {
     }
 }
 
+/// What a node has that reconciles: all of them otherwise.
+fn held() -> Vec<Record> {
+    let otherwise = |mut record: Record| {
+        let mut body = record.body.to_vec();
+        body.iter_mut().skip(20).take(1).for_each(|byte| *byte ^= 1);
+        record.tag = Record::tag_of(record.kind, record.id, &body) ^ u64::from(body.is_empty());
+        record.body = body.into();
+        record
+    };
+    records().into_iter().map(otherwise).collect()
+}
+
 fn data_plane_with(have: Have, out: &mut Vec<dp::Action>) -> dp::Session {
     let mut identity = dp::Identity::new(Id(1), "edge".into(), "0.1.0".into());
     identity.features = u64::MAX;
@@ -124,8 +137,17 @@ fn serve(session: &mut dp::Session, actions: &mut VecDeque<dp::Action>, now: u64
             dp::Action::FullChunk { bytes, .. } => actions.extend(session.full_processed(bytes, now)),
             dp::Action::FullComplete { begin, .. } => actions.extend(judge(session, begin.version)),
             dp::Action::Symbols { seed, from, until } => {
-                let symbols = wire::reconcile::Encoder::new(seed, from, until).finish();
-                actions.extend(session.symbols(seed, from, &symbols, now));
+                let mut encoder = wire::reconcile::Encoder::new(seed, from, until);
+                held().iter().for_each(|it| encoder.add(it.kind.code(), it.id, it.tag));
+                actions.extend(session.symbols(seed, from, &encoder.finish(), now));
+            }
+            dp::Action::Parity(get) => {
+                let held = held();
+                let base = |(kind, prefix): &(u8, IdPrefix)| {
+                    held.iter().find(|it| it.kind.code() == *kind && prefix.is_of(it.id))
+                };
+                let told = get.names.iter().map(|name| get.of(&base(name)?.body)).collect();
+                actions.extend(session.parity(get.answer(told), now));
             }
             dp::Action::Reconciled { step, .. } => actions.extend(judge(session, step.version)),
             dp::Action::Close(_) => closed = true,

@@ -11,9 +11,10 @@ use wire::message::{
     Ack, Bye, CODEC_DICTIONARY, CODEC_ZSTD, FullBegin, FullData, FullEnd, FullGet, Have, Hello, KindVersion, Message,
     Mode, Overtake,
 };
+use wire::message::{Parity, ParityGet, Symbols, SymbolsGet};
 use wire::message::{Partial, Ping, PluginVersion, Pong, RefuseReason, Want, Welcome};
-use wire::message::{Symbols, SymbolsGet};
 use wire::pack::{DICTIONARY, MAGIC, Pack};
+use wire::parity::Told;
 use wire::patch::IdPrefix;
 use wire::reconcile::Symbol;
 use wire::{ByeReason, Cursor, Nack, NackCode, ProtocolError};
@@ -97,7 +98,7 @@ pub(crate) fn message(input: &[u8]) {
         let Ok(Some(frame)) = decoder.next(&mut bytes) else { return };
         let Ok(Some(message)) = Message::decode(frame) else { continue };
         // A piece of a step is encoded by the builder of the whole, which is another target.
-        if matches!(message, Message::Delta(..) | Message::Reconciled(..)) {
+        if matches!(message, Message::Delta(..) | Message::Reconciled(..) | Message::Mended(..)) {
             continue;
         }
         let encoded = message.encode();
@@ -163,6 +164,18 @@ pub(crate) fn messages() -> Vec<Message> {
         Message::Want(Want { entities: vec![(1, Id(1)), (2, Id(3))] }),
         Message::Symbols(Symbols { seed: 9, first: 8, symbols: vec![Symbol::default(); 3] }),
         Message::SymbolsGet(SymbolsGet { seed: 9, until: 64 }),
+        Message::ParityGet(ParityGet {
+            seed: 9,
+            from: 0,
+            until: 6,
+            names: vec![(1, IdPrefix::of(Id(1 << 100), 2)), (1, IdPrefix::of(Id(2), 16)), (2, IdPrefix::of(Id(3), 16))],
+        }),
+        Message::Parity(Parity {
+            seed: 9,
+            from: 6,
+            until: 8,
+            bodies: vec![None, Some(Told { length: 300, sums: vec![1, 0x0203] }), None],
+        }),
         Message::Planes(vec![PlaneNodes { address: "cp:8005".into(), nodes: 300 }]),
         Message::FullBegin(begin),
         Message::FullGet(FullGet { transfer: 7, offset: 0, until: 61_440 }),
@@ -194,7 +207,7 @@ pub(crate) fn hello(have: Have) -> Hello {
         heartbeat_s: 300,
         status: 0,
         partial: Some(Partial { transfer: 7, offset: 100 }),
-        features: 63,
+        features: 127,
         term: 3,
     }
 }

@@ -150,10 +150,15 @@ impl<'a> Link<'a> {
                     let symbols = self.taker.symbols(seed, from, until);
                     queue.extend(self.session.symbols(seed, from, &symbols, self.now()));
                 }
+                Action::Parity(get) => {
+                    let parity = self.taker.parity(&get);
+                    queue.extend(self.session.parity(parity, self.now()));
+                }
                 Action::Reconciled { step, .. } => {
                     tracing::info!(
                         version = step.version,
                         puts = step.puts.len(),
+                        patches = step.mends.len(),
                         gone = step.gone.len(),
                         "reconciled"
                     );

@@ -51,7 +51,8 @@ pub fn identity(node: Id, hostname: String, incremental: bool) -> Identity {
     };
     identity.plugins = model::plugins::all().iter().map(plugin).collect();
     (identity.incremental, identity.heartbeat_s) = (incremental, HEARTBEAT_S);
-    identity.features = Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::OVERTAKE;
+    identity.features =
+        Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::OVERTAKE | Hello::PARITY;
     identity
 }
 

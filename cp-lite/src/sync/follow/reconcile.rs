@@ -1,13 +1,17 @@
-//! A reconcile on a follower: what is here as symbols, and what stays and what comes as a whole content.
+//! A reconcile on a follower: what is here as symbols, bodies of it as parity, and what stays and what comes as a whole
+//! content.
 //!
-//! Both are a walk over the catalog, on the thread of the link to the writer, which keeps no node waiting. Only what
+//! Symbols and content are a walk over the catalog, on the thread of the link to the writer, which keeps no node waiting. Only what
 //! differs travels; what it is put together to replaces the store's content as a full sync does, for the versions of what
 //! stays may have to change (see [`Whole::keep`]).
 
 use crate::changelog::{FollowError, View, Whole};
 use model::{Id, Kind, Record};
 use std::collections::HashSet;
-use wire::reconcile::{Encoder, Symbol, digest};
+use wire::Entity;
+use wire::message::{Parity, ParityGet};
+use wire::patch::{BaseDiffers, IdPrefix};
+use wire::reconcile::{Encoder, Mend, Symbol, digest};
 
 /// The symbols of what is here, from `from` to before `until`.
 pub(super) fn symbols(view: &View, seed: u64, from: u64, until: u64) -> Vec<Symbol> {
@@ -18,6 +22,30 @@ pub(super) fn symbols(view: &View, seed: u64, from: u64, until: u64) -> Vec<Symb
         }
     }
     encoder.finish()
+}
+
+/// The sums that are asked for of bodies that are here.
+pub(super) fn parity(view: &View, get: &ParityGet) -> Parity {
+    let told = |(kind, prefix): &(u8, IdPrefix)| get.of(&base(view, *kind, prefix)?.body);
+    get.answer(get.names.iter().map(told).collect())
+}
+
+/// The entity that is meant.
+fn base(view: &View, kind: u8, prefix: &IdPrefix) -> Option<Record> {
+    let (kind, (low, high)) = (Kind::from_code(kind)?, prefix.range());
+    view.catalog.record(kind, view.catalog.only_within(kind, low, high)?)
+}
+
+/// What patches make of what is here.
+///
+/// # Errors
+/// One of them is not of what is here.
+pub(super) fn mended(view: &View, mends: &[Mend]) -> Result<Vec<Entity>, BaseDiffers> {
+    let mended = |mend: &Mend| {
+        let base = base(view, mend.kind, &mend.prefix).ok_or(BaseDiffers)?;
+        mend.apply(base.id, &base.body)
+    };
+    mends.iter().map(mended).collect()
 }
 
 /// Puts into `whole` what is here, but for those whose hash under `seed` is in `gone`, and these records.

@@ -8,7 +8,7 @@ use model::{Id, Record, catalog::Conflict};
 use std::sync::Arc;
 use wire::dp::Rejection;
 use wire::full::{BlobError, Unpack, blob};
-use wire::message::{FullBegin, Have, Mode, NackCode, Partial, Welcome};
+use wire::message::{FullBegin, Have, Mode, NackCode, Parity, ParityGet, Partial, Welcome};
 use wire::reconcile::Symbol;
 use wire::resolve::Unready;
 use wire::shrink::{Limit, Shrink};
@@ -85,16 +85,23 @@ impl Taker {
         reconcile::symbols(&self.changelog.view(), seed, from, until)
     }
 
+    /// The sums that are asked for of bodies that are here.
+    pub(super) fn parity(&self, get: &ParityGet) -> Parity {
+        reconcile::parity(&self.changelog.view(), get)
+    }
+
     /// What digests found out that is to change; it may lead into another epoch.
     pub(super) async fn reconciled(&mut self, step: wire::reconcile::Step) -> Taken {
-        let wire::reconcile::Step { seed, version, root, confirmed, gone, puts, .. } = step;
-        let puts: Result<Vec<Record>, _> = puts.into_iter().map(Entity::into_record).collect();
+        let wire::reconcile::Step { seed, version, root, confirmed, gone, puts, mends, .. } = step;
+        let view = self.changelog.view();
+        let Ok(mended) = reconcile::mended(&view, &mends) else { return Taken::Missing(Vec::new()) };
+        let puts: Result<Vec<Record>, _> = puts.into_iter().chain(mended).map(Entity::into_record).collect();
         let puts = match puts {
             Ok(puts) => puts,
             Err(unknown) => return Taken::Rejected(unknown_kind(&unknown)),
         };
         let mut whole = Whole::new(self.epoch, self.term, version);
-        let gathered = reconcile::gather(&self.changelog.view(), &mut whole, seed, gone, &puts);
+        let gathered = reconcile::gather(&view, &mut whole, seed, gone, &puts);
         match gathered.and_then(|()| whole.finish(root)) {
             Ok(step) => self.anew(step, version, confirmed).await,
             Err(refused) => Taken::Rejected(rejection(&refused)),

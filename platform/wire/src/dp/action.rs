@@ -4,8 +4,8 @@ use crate::delta::{Delta, Entity};
 use crate::error::ProtocolError;
 use crate::limits::{FULL_WINDOW_BYTES, HEARTBEAT_S};
 use crate::message::{
-    Bye, CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, PluginVersion, Pong, RefuseReason,
-    Welcome,
+    Bye, CODEC_DICTIONARY, CODEC_RAW, CODEC_ZSTD, FullBegin, KindVersion, NackCode, ParityGet, PluginVersion, Pong,
+    RefuseReason, Welcome,
 };
 use crate::reconcile::Step;
 use bytes::Bytes;
@@ -113,8 +113,11 @@ pub enum Action {
         /// The first one that is not asked for.
         until: u64,
     },
+    /// Send sums of bodies that are served: see [`crate::parity::of`], then [`super::Session::parity`].
+    Parity(ParityGet),
     /// A complete step of a reconcile, from what is served to `step.version` of this epoch: as [`Action::Stage`]; or
-    /// [`super::Session::held`], if too much would go.
+    /// [`super::Session::held`], if too much would go. If a body is not there that it mends:
+    /// [`super::Session::base_missing`], of none.
     Reconciled {
         /// The epoch that the node is in once this is applied.
         epoch: u64,

@@ -72,7 +72,8 @@ impl Session {
             }
             Work::Idle | Work::Receiving(_) | Work::Reconcile(_) => return out,
         };
-        if cost {
+        // What is given back comes again otherwise.
+        if cost && rejection.code != NackCode::Base {
             let pause = FULL_PAUSE_MS_MIN.checked_shl(self.refusals.min(16)).unwrap_or(FULL_PAUSE_MS_MAX);
             self.full_from = now.saturating_add(pause.min(FULL_PAUSE_MS_MAX));
             self.refusals = self.refusals.saturating_add(1);

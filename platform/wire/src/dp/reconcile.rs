@@ -3,8 +3,8 @@
 
 use super::{Action, Live, Session, State, Work};
 use crate::error::ProtocolError;
-use crate::limits::{SYMBOLS_FRAME_MAX, SYMBOLS_MAX};
-use crate::message::{Hello, Message, Symbols, SymbolsGet, Type};
+use crate::limits::{PARITY_ASKED_MAX, SYMBOLS_FRAME_MAX, SYMBOLS_MAX};
+use crate::message::{Hello, Message, Parity, ParityGet, Symbols, SymbolsGet, Type};
 use crate::reconcile::{Parts, Symbol};
 
 /// A reconcile under way.
@@ -13,6 +13,8 @@ pub(super) struct Telling {
     seed: u64,
     /// Symbols that were asked for.
     asked: u64,
+    /// Bodies that parity was asked of, each time that it was.
+    bodies: usize,
     /// What has come of the step.
     step: Parts,
 }
@@ -62,8 +64,39 @@ impl Session {
         Ok(())
     }
 
+    /// The sums of [`Action::Parity`], of each body in its order. What nobody waits for any longer is not sent.
+    pub fn parity(&mut self, parity: Parity, now: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        let State::Live(Live { work: Work::Reconcile(telling), .. }) = &self.state else { return out };
+        if telling.seed == parity.seed {
+            self.send(&Message::Parity(parity), now, &mut out);
+        }
+        out
+    }
+
+    pub(super) fn parity_get(&mut self, get: ParityGet, out: &mut Vec<Action>) -> Result<(), ProtocolError> {
+        let State::Live(live) = &mut self.state else { return Ok(()) };
+        let Work::Reconcile(telling) = &mut live.work else {
+            return Err(ProtocolError::Unexpected { message: Type::ParityGet, state: live.work.name() });
+        };
+        if self.identity.features & Hello::PARITY == 0 || !telling.is_open() {
+            return Err(ProtocolError::Unexpected { message: Type::ParityGet, state: "by a node that gives none" });
+        }
+        telling.bodies += get.names.len();
+        if telling.seed != get.seed {
+            return Err(ProtocolError::ParityUnasked);
+        }
+        if telling.bodies > PARITY_ASKED_MAX {
+            return Err(ProtocolError::ParityTooMany);
+        }
+        out.push(Action::Parity(get));
+        Ok(())
+    }
+
+    /// A part of a RECONCILED or MENDED.
     pub(super) fn reconciled(
         &mut self,
+        kind: Type,
         payload: &[u8],
         more: bool,
         out: &mut Vec<Action>,
@@ -71,9 +104,12 @@ impl Session {
         let base = self.have.root;
         let State::Live(live) = &mut self.state else { return Ok(()) };
         let Work::Reconcile(telling) = &mut live.work else {
-            return Err(ProtocolError::Unexpected { message: Type::Reconciled, state: live.work.name() });
+            return Err(ProtocolError::Unexpected { message: kind, state: live.work.name() });
         };
-        let Some(step) = telling.step.push(payload, more)? else { return Ok(()) };
+        let Some(step) = telling.step.push(kind, payload, more)? else { return Ok(()) };
+        if !step.mends.is_empty() && self.identity.features & Hello::PARITY == 0 {
+            return Err(ProtocolError::Unexpected { message: kind, state: "by a node that gives no parity" });
+        }
         if step.seed != telling.seed || step.base != base {
             return Err(ProtocolError::ReconcileBase { base: step.base, at: base });
         }

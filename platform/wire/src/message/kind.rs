@@ -40,12 +40,18 @@ pub enum Type {
     Reconciled = 17,
     /// CP → DP: one small step from the version of the full sync that is on its way.
     Overtake = 18,
+    /// CP → DP: send sums over these bodies.
+    ParityGet = 19,
+    /// DP → CP: sums over bodies.
+    Parity = 20,
+    /// CP → DP: as Reconciled, with patches; may go over several frames.
+    Mended = 21,
     /// Between control planes: how many nodes each serves. Whoever does not know it skips it.
     Planes = IGNORABLE | 16,
 }
 
 impl Type {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 21] = [
         Self::Hello,
         Self::Welcome,
         Self::Delta,
@@ -63,6 +69,9 @@ impl Type {
         Self::SymbolsGet,
         Self::Reconciled,
         Self::Overtake,
+        Self::ParityGet,
+        Self::Parity,
+        Self::Mended,
         Self::Planes,
     ];
 

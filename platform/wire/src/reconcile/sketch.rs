@@ -2,17 +2,23 @@
 //! step that makes up for what was found. Making it costs a walk over everything; once made it costs a session what
 //! differs.
 
-use super::{Encoder, Step, Symbol, digest};
+use super::{Encoder, Mend, Step, Symbol, digest, mend};
 use crate::delta::push_entity;
 use crate::limits::{DELTA_BYTES_MAX, DELTA_OPS_MAX, SYMBOLS_MAX, SYMBOLS_MIN};
+use crate::patch::IdPrefix;
 use bytes::Bytes;
 use model::{Id, Record};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What a sketch is of.
 pub trait Content: Send + Sync {
     /// One entity as it is at the sketch's version.
     fn record(&self, kind: u8, id: Id) -> Option<Record>;
+    /// What tells an entity from all others of its kind.
+    fn prefix(&self, _kind: u8, id: Id) -> IdPrefix {
+        IdPrefix::of(id, 16)
+    }
     /// `plain` as one zstd frame with a window of at most 2^[`crate::limits::BLOB_WINDOW_LOG_MAX`] bytes, if this end
     /// compresses.
     fn pack(&self, _plain: &[u8]) -> Option<Vec<u8>> {
@@ -94,30 +100,59 @@ impl Sketch {
         &self.symbols
     }
 
+    /// What it is of.
+    pub(crate) fn content(&self) -> &dyn Content {
+        &*self.content
+    }
+
+    /// The entity of this set with that hash.
+    pub(crate) fn find(&self, hash: u64) -> Option<(u8, Id)> {
+        let at = self.keys.binary_search_by_key(&hash, |(hash, ..)| *hash).ok()?;
+        self.keys.get(at).map(|(_, kind, id)| (*kind, *id))
+    }
+
     /// The step from a content with root `base` that differs in these entities to that of this sketch, as frames. `None`: it
     /// is over the limits, or somebody's hashes failed.
     #[must_use]
-    pub fn step(&self, base: u64, confirmed: u64, packed: bool, differing: &[u64]) -> Option<Bytes> {
-        let (mut gone, mut entities) = (Vec::new(), Vec::new());
-        for hash in differing {
-            match self.keys.binary_search_by_key(hash, |(hash, ..)| *hash) {
-                Err(_) => gone.push(*hash),
-                Ok(at) => {
-                    let (_, kind, id) = *self.keys.get(at)?;
+    pub fn step(&self, base: u64, confirmed: u64, packed: bool, differing: &[u64], mended: Mended) -> Option<Bytes> {
+        let Mended { mends, known } = mended;
+        let (mut gone, mut plain) = (Vec::new(), Vec::new());
+        if !mends.is_empty() {
+            mend::push(&mends, self.version, &mut plain);
+        }
+        for hash in differing.iter().filter(|hash| !known.contains(hash)) {
+            match self.find(*hash) {
+                None => gone.push(*hash),
+                Some((kind, id)) => {
                     let Record { version, tag, body, .. } = self.content.record(kind, id)?;
-                    push_entity(self.version, kind, id, version, tag, &body, &mut entities);
+                    push_entity(self.version, kind, id, version, tag, &body, &mut plain);
                 }
             }
-            if entities.len() > DELTA_BYTES_MAX {
+            if plain.len() > DELTA_BYTES_MAX {
                 return None;
             }
         }
         if differing.len() > DELTA_OPS_MAX {
             return None;
         }
-        let packed = if packed { self.content.pack(&entities) } else { None };
-        let head =
-            Step { seed: self.seed, base, version: self.version, root: self.root, confirmed, gone, puts: Vec::new() };
-        head.encode(&entities, packed.as_deref())
+        let packed = if packed { self.content.pack(&plain) } else { None };
+        let Self { seed, version, root, .. } = *self;
+        let puts = Vec::new();
+        Step { seed, base, version, root, confirmed, gone, puts, mends }.encode(&plain, packed.as_deref())
+    }
+}
+
+/// What of a difference goes as patches.
+#[derive(Debug, Default)]
+pub struct Mended {
+    pub(crate) mends: Vec<Mend>,
+    /// The hashes of these entities, both as they are and as they are to be.
+    pub(crate) known: HashSet<u64>,
+}
+
+impl Mended {
+    /// Whether anything does.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.mends.is_empty()
     }
 }

@@ -1,4 +1,8 @@
+use super::step::Parts;
 use super::*;
+use crate::delta::{Entity, push_entity};
+use crate::message::Type;
+use crate::patch::IdPrefix;
 
 const SEED: u64 = 0x5eed;
 
@@ -116,5 +120,52 @@ fn made_up_symbols_find_nothing_for_ever_or_are_called_nonsense() {
             }
             assert!(decoder.found.len() <= decoder.len() + 1);
         }
+    }
+}
+
+#[test]
+fn a_step_with_patches_has_these_bytes_for_ever() {
+    let mend = |id: u128, length, version, hunks: &[u8]| Mend {
+        kind: 2,
+        prefix: IdPrefix::of(Id(id << 104), length),
+        version,
+        hunks: hunks.into(),
+    };
+    // Three bytes that stay, and two others; one in the place of two.
+    let mends = vec![mend(0x0011_2200, 2, 300, &[3, 4, 9, 9]), mend(0x0033_4455, 3, 299, &[0, 3, 2, 7])];
+    let body: std::sync::Arc<[u8]> = b"new".as_slice().into();
+    let entity = Entity { kind: 1, id: Id(5), version: 300, tag: 6, body };
+    let mut plain = Vec::new();
+    mend::push(&mends, 300, &mut plain);
+    push_entity(300, 1, entity.id, 300, 6, &entity.body, &mut plain);
+    let step =
+        Step { seed: 7, base: 8, version: 300, root: 9, confirmed: 1, gone: vec![10], puts: vec![entity], mends };
+    let frames = step.encode(&plain, None).expect("within the limits");
+    let hex: String = frames.iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = "5e 15 0700000000000000 0800000000000000 ac02 0900000000000000 01 01 0a00000000000000 00 37 \
+         02 020201 1122 020301 334455 0001 0404 03040909 00030207 \
+         01 00000000000000000000000000000005 00 0600000000000000 00 03 6e6577";
+    assert_eq!(hex, expected.replace(' ', ""));
+    let frame = crate::frame::Decoder::new().next(&mut &*frames).unwrap().unwrap();
+    assert_eq!(Parts::default().push(Type::Mended, &frame.payload, false), Ok(Some(step)));
+    // As a RECONCILED it would be entities from the start, and it goes on as what it began as.
+    assert!(Parts::default().push(Type::Reconciled, &frame.payload, false).is_err());
+    let mut parts = Parts::default();
+    assert_eq!(parts.push(Type::Mended, &[7; 8], true), Ok(None));
+    assert!(parts.push(Type::Reconciled, &[7; 8], true).is_err());
+    for length in 0..frame.payload.len() {
+        assert!(Parts::default().push(Type::Mended, &frame.payload[..length], false).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn how_many_differ_is_known_about_before_it_is_known_which() {
+    for differing in [150, 600, 2_000] {
+        let mut decoder = Decoder::new(SEED);
+        assert_eq!(decoder.estimate(), None);
+        let ours = row(SEED, 0..3_000 + differing, 0, differing);
+        assert_eq!(decoder.push(&row(SEED, 0..3_000, 0, differing), &ours), Ok(None));
+        let (estimate, differing) = (decoder.estimate().expect("some are empty"), differing as usize);
+        assert!((differing * 3 / 4..differing * 4 / 3).contains(&estimate), "{estimate} of {differing}");
     }
 }

@@ -162,10 +162,17 @@ pub(crate) fn session(who: Who, rng: &mut Rng) -> dp::Session {
     identity.incremental = !rng.one_in(12);
     identity.full_window = 4096;
     identity.features = match who {
-        Who::Plane(_) => Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::OVERTAKE,
+        Who::Plane(_) => Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::OVERTAKE | Hello::PARITY,
         // Some are of the first release, which knew no blobs and no patches.
         Who::Node(node) if node % 6 == 5 => 0,
-        Who::Node(_) => Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::MOVED | Hello::OVERTAKE,
+        // And some of the one that knew no parity.
+        Who::Node(node) if node % 6 == 4 => {
+            Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::MOVED | Hello::OVERTAKE
+        }
+        Who::Node(_) => {
+            let before = Hello::PATCHES | Hello::CONFIRM | Hello::RECONCILE | Hello::MOVED | Hello::OVERTAKE;
+            before | Hello::PARITY
+        }
     };
     if identity.features == 0 {
         identity.codecs = vec![CODEC_RAW];

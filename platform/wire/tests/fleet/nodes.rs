@@ -5,14 +5,14 @@ use super::client::{Held, Ready, Staged, Who, session};
 use super::operators::POISON;
 use super::plane::View;
 use super::world::World;
-use crate::lab::{State, root_of};
+use crate::lab::{self, parity, root_of};
 use model::{Change, Id, Record};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::delta::Op;
 use wire::full::{Unpack, blob};
 use wire::message::{FullBegin, NackCode, RefuseReason};
-use wire::reconcile::{self, Encoder};
+use wire::reconcile::{Encoder, Step};
 use wire::{ByeReason, Delta, dp};
 
 impl World {
@@ -67,6 +67,10 @@ impl World {
                     self.held(c).state.values().for_each(|it| encoder.add(it.kind.code(), it.id, it.tag));
                     let client = &mut self.clients[c];
                     queue.extend(client.session.symbols(seed, from, &encoder.finish(), now));
+                }
+                dp::Action::Parity(get) => {
+                    let answer = parity(&self.held(c).state, &get);
+                    queue.extend(self.clients[c].session.parity(answer, now));
                 }
                 dp::Action::Reconciled { epoch, step } => self.reconciled(c, epoch, step),
                 dp::Action::Close(closed) => self.closed(c, closed),
@@ -139,21 +143,22 @@ impl World {
     }
 
     /// Makes of what is there what a reconcile found.
-    fn reconciled(&mut self, c: usize, epoch: u64, step: reconcile::Step) {
+    fn reconciled(&mut self, c: usize, epoch: u64, step: Step) {
         self.counts.add("reconciles");
         let Held { epoch: before, state, .. } = self.held(c);
-        let is_gone = |it: &Record| step.gone.contains(&reconcile::digest(step.seed, it.kind.code(), it.id, it.tag));
+        if !step.mends.is_empty() {
+            self.counts.add("reconciles with patches");
+        }
+        let mut next = lab::reconciled(&state, &step).expect("a patch is of the body that was told of");
         let client = &mut self.clients[c];
-        let mut state = State::clone(&state);
-        state.retain(|_, record| !is_gone(record));
         if !client.who.is_node() && self.flaw != Flaw::KeepsForeignVersions {
             // What stays in another epoch counts as of its version there.
             let there = |version: u64| if before == epoch { version.min(step.version) } else { step.version };
-            state.values_mut().for_each(|record| record.version = there(record.version));
+            let stays = |it: &&mut Record| state.get(&(it.kind, it.id)).is_some_and(|old| old.tag == it.tag);
+            next.values_mut().filter(stays).for_each(|record| record.version = there(record.version));
         }
         client.confirmed = step.confirmed;
-        let mut next = Held { epoch, term: client.with.1, version: step.version, state: Arc::new(state) };
-        step.puts.into_iter().for_each(|entity| next.apply(&Op::Put(entity).into_change().unwrap()));
+        let next = Held { epoch, term: client.with.1, version: step.version, state: Arc::new(next) };
         client.staged = Staged::Ready(Ready { next, root: step.root, changes: None });
     }
 

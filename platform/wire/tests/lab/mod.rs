@@ -9,13 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use wire::compat::InUse;
 use wire::cp::Source;
-use wire::delta::{Builder, Encoded, Form};
+use wire::delta::{Builder, Encoded, Entity, Form};
 use wire::full::Wanted;
 use wire::limits::BLOB_WINDOW_LOG_MAX;
-use wire::message::{CODEC_DICTIONARY, CODEC_RAW, Have, Hello, KindVersion, Message};
+use wire::message::{CODEC_DICTIONARY, CODEC_RAW, Have, Hello, KindVersion, Message, Parity, ParityGet};
 use wire::pack::{DICTIONARY, MAGIC, Pack};
 use wire::patch::IdPrefix;
-use wire::reconcile::{Content, Sketch, Sketching};
+use wire::reconcile::{Content, Sketch, Sketching, Step, digest};
 use wire::{Blob, Cursor, Offer, cp};
 
 pub(crate) const EPOCH: u64 = 77;
@@ -231,6 +231,10 @@ impl Content for At {
     fn record(&self, kind: u8, id: Id) -> Option<Record> {
         self.0.get(&(Kind::from_code(kind)?, id)).cloned()
     }
+    fn prefix(&self, kind: u8, id: Id) -> IdPrefix {
+        let tells = |prefix: &IdPrefix| only(&self.0, Kind::from_code(kind)?, prefix);
+        (1..=16).map(|length| IdPrefix::of(id, length)).find(|prefix| tells(prefix).is_some()).unwrap()
+    }
     fn pack(&self, plain: &[u8]) -> Option<Vec<u8>> {
         zstd::bulk::compress(plain, 3).ok()
     }
@@ -260,6 +264,36 @@ impl Cursor for Whole {
         self.after = Some(*key);
         Some(record.clone())
     }
+}
+
+/// What a node with this content answers.
+pub(crate) fn parity(state: &State, get: &ParityGet) -> Parity {
+    let told = |(kind, prefix): &(u8, IdPrefix)| get.of(&only(state, Kind::from_code(*kind)?, prefix)?.body);
+    get.answer(get.names.iter().map(told).collect())
+}
+
+/// The only entity whose id begins so.
+pub(crate) fn only<'a>(state: &'a State, kind: Kind, prefix: &IdPrefix) -> Option<&'a Record> {
+    let (low, high) = prefix.range();
+    let mut found = state.range((kind, low)..=(kind, high)).map(|(_, record)| record);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// What a step of a reconcile makes of this content; none where a body is not there that it mends.
+pub(crate) fn reconciled(state: &State, step: &Step) -> Option<State> {
+    let is_gone = |it: &Record| step.gone.contains(&digest(step.seed, it.kind.code(), it.id, it.tag));
+    let mut next = state.clone();
+    next.retain(|_, record| !is_gone(record));
+    let mended = step.mends.iter().map(|mend| {
+        let base = only(state, Kind::from_code(mend.kind)?, &mend.prefix)?;
+        mend.apply(base.id, &base.body).ok()
+    });
+    let mended = mended.collect::<Option<Vec<Entity>>>()?;
+    for entity in step.puts.iter().cloned().chain(mended) {
+        let record = entity.into_record().expect("kinds of the lab are known");
+        next.insert((record.kind, record.id), record);
+    }
+    Some(next)
 }
 
 /// A small database: version 1 is empty, version 2 has two services and a route.
