@@ -5,6 +5,7 @@
 //! `cluster_data_plane_purge_delay` after the last contact. Times come in as arguments, in seconds since 1970.
 
 mod hold;
+mod kept;
 
 use model::Id;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use wire::compat::SyncStatus;
 
 pub use hold::{HeldBack, Unconfirmed};
+pub use kept::{Kept, Lost};
 
 /// The most nodes remembered. When there are more, the one longest out of contact is forgotten for a new one.
 pub const NODES_MAX: usize = 20_000;
@@ -83,6 +85,9 @@ pub struct Node {
     /// Fields in use that it overlooks, which does no harm.
     #[serde(default)]
     pub ignored: Vec<Ignored>,
+    /// The state of its store, as of its last connection.
+    #[serde(default)]
+    pub store: Kept,
     /// What it holds back, because too much of what it has would go, until somebody confirms it.
     #[serde(default)]
     pub held: Option<HeldBack>,
@@ -170,6 +175,12 @@ pub struct Introduction {
     pub certificate_expires_at: Option<i64>,
     /// [`Node::mode`].
     pub mode: SyncMode,
+    /// The epoch that it is in.
+    pub epoch: u64,
+    /// What it says that it has made durable in that.
+    pub durable: u64,
+    /// What it says of its store, as bits: see [`wire::Hello::STORE_NOT_DURABLE`] and its neighbours.
+    pub store: u32,
 }
 
 /// What makes a row count as changed: versions, mode, status, and what is told in words (nearly always nothing).
@@ -210,8 +221,9 @@ impl Fleet {
         nodes.make_room_for(id)?;
         nodes.sessions += 1;
         let session = nodes.sessions;
-        let Introduction { hostname, ip, version, labels, certificate_expires_at, mode } = hello;
         let before = nodes.by_id.remove(&id).unwrap_or_else(|| Node::unheard_of(id));
+        let store = before.store.next(before.epoch, before.durable, &hello, now);
+        let Introduction { hostname, ip, version, labels, certificate_expires_at, mode, .. } = hello;
         let node = Node {
             hostname,
             ip,
@@ -219,6 +231,7 @@ impl Fleet {
             labels,
             certificate_expires_at,
             mode,
+            store,
             connected: true,
             last_seen: now,
             updated_at: now,
@@ -340,6 +353,7 @@ impl Node {
             last_error: None,
             withheld: Vec::new(),
             ignored: Vec::new(),
+            store: Kept::default(),
             held: None,
             confirmed: None,
             bytes_in: 0,

@@ -76,6 +76,7 @@ fn row(app: &App, view: &View, node: &Node) -> Map<String, Value> {
         "withheld": node.withheld,
         "ignored": node.ignored,
         "held": confirm::shown(node.held),
+        "store": node.store,
         "bytes_in": node.bytes_in,
         "bytes_out": node.bytes_out,
     });

@@ -9,7 +9,7 @@ use super::listener::{Cluster, now_s, plain};
 use super::source::Published;
 use super::told;
 use crate::changelog::Role;
-use crate::fleet::{HeldBack, Introduction, Node, Refusal, SessionId, SyncMode};
+use crate::fleet::{HeldBack, Introduction, Kept, Lost, Node, Refusal, SessionId, SyncMode};
 use crate::planes::{Connection, Follower};
 use model::{Id, Kind};
 use pki::Peer;
@@ -233,12 +233,16 @@ impl Task<'_> {
             labels: hello.labels.iter().cloned().collect(),
             certificate_expires_at: self.certificate_end(),
             mode,
+            epoch: hello.have.epoch,
+            durable: hello.have.durable,
+            store: hello.status,
         };
         match self.cluster.fleet.connect(hello.node, introduction, now()) {
             Err(full) => self.session.refuse(RefuseReason::Busy, REFUSED_RETRY_S, &full.to_string()),
             Ok(session) => {
                 let (version, incremental) = (hello.have.applied, mode == SyncMode::Incremental);
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version, incremental, "node connected");
+                self.tell_store(hello.node, &hello.hostname);
                 let place = self.cluster.crowd.join(hello.node, hello.has(Hello::MOVED));
                 self.who = Some(Who::Node(hello.node, session, hello.hostname.clone(), place));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
@@ -263,6 +267,22 @@ impl Task<'_> {
                 tracing::info!(peer = %self.from, retry, reason = %busy, "node has to come back later");
                 Err(self.session.refuse(RefuseReason::Busy, retry, &busy.to_string()))
             }
+        }
+    }
+
+    /// Says in the log what is wrong with a node's store; its row says it too.
+    fn tell_store(&self, id: Id, hostname: &str) {
+        let Some(Kept { not_durable, damaged, lost, .. }) = self.cluster.fleet.get(id).map(|node| node.store) else {
+            return;
+        };
+        if let Some(Lost { durable_version, found_version, .. }) = lost.filter(|lost| lost.at + 1 >= now()) {
+            tracing::warn!(node = %id, hostname, durable_version, found_version, "the node came back with less than it had made durable; it is sent again");
+        }
+        if damaged {
+            tracing::warn!(node = %id, hostname, "the node's store lost something; it is sent again");
+        }
+        if not_durable {
+            tracing::warn!(node = %id, hostname, "the node's store cannot be written; what it applies is not durable");
         }
     }
 

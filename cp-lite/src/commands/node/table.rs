@@ -65,6 +65,7 @@ pub(super) fn details(row: &Value, now: i64) -> String {
         ("Durable", plain(&row["durable_version"])),
         ("Lag", plain(&row["lag"])),
         ("Held back", held(&row["held"])),
+        ("Store", store(&row["store"])),
         ("Last error", error(&row["last_error"])),
         ("Withheld", each(&row["withheld"], |reason| plain(&reason["message"]))),
         ("Ignored", each(&row["ignored"], |field| format!("{}.{}", plain(&field["kind"]), plain(&field["field"])))),
@@ -74,6 +75,21 @@ pub(super) fn details(row: &Value, now: i64) -> String {
     ];
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// What is wrong with the node's store.
+fn store(store: &Value) -> String {
+    let is = |what: &str, said: &str| (store[what] == true).then(|| said.to_owned());
+    let lost = store["lost"].as_object().map(|lost| {
+        format!("lost version {}, came back with {}", plain(&lost["durable_version"]), plain(&lost["found_version"]))
+    });
+    let said = [
+        is("not_durable", "cannot be written"),
+        is("damaged", "lost something"),
+        is("from_file", "holds a declarative file"),
+    ];
+    let all: Vec<String> = said.into_iter().chain([lost]).flatten().collect();
+    if all.is_empty() { "-".to_owned() } else { all.join("; ") }
 }
 
 fn plain(value: &Value) -> String {
