@@ -49,7 +49,7 @@ struct Seam<'a> {
 
 impl<'a> Seam<'a> {
     fn new(ours: &'a [u8], length: usize, sums: &[u16]) -> Option<Self> {
-        let mut seam = Self { ours, length, at: length.saturating_sub(ours.len()), differences: sums.to_vec() };
+        let mut seam = Self { ours, length, at: length, differences: sums.to_vec() };
         let here = of(&seam.bytes(), 0, sums.len())?;
         seam.differences.iter_mut().zip(here.sums).for_each(|(difference, sum)| *difference ^= sum);
         Some(seam)
@@ -71,12 +71,13 @@ impl<'a> Seam<'a> {
         (0..self.length).map(byte).collect()
     }
 
-    /// Moves the seam to the next place where that makes a difference.
+    /// Moves the seam to the next place before it where that makes a difference. It starts at the end: bodies grow there, and
+    /// what a change puts into one that never had it comes after all that it had.
     fn advance(&mut self) -> bool {
-        while self.at < self.length {
+        while self.at > self.length.saturating_sub(self.ours.len()) {
+            self.at -= 1;
             let (behind, before) = self.sides(self.at);
             let (pair, shift) = (self.at / 2, self.at % 2 * 8);
-            self.at += 1;
             if behind != before {
                 let step = Times::by(power(pair));
                 let mut change = u16::from(behind ^ before) << shift;
