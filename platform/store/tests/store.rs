@@ -1,8 +1,10 @@
 //! What a store promises as long as the disk does: durable, atomic, in order, one process at a time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use store::{Change, CommitError, Key, OpenError, Options, State, Store};
 
@@ -155,10 +157,7 @@ fn a_store_copied_while_it_runs_opens_at_its_last_commit() {
         apply(&mut model, &changes);
         store.commit(&n.to_le_bytes(), changes).unwrap();
         if n % 9 == 0 {
-            // Wait for a checkpoint under way, so that the copy is of one moment.
-            store.get(key(1000)).unwrap();
-            let copy = tempfile::tempdir().unwrap();
-            copy_tree(dir.path(), copy.path());
+            let copy = copy_of_one_moment(dir.path());
             let (_, meta, found) = open(copy.path());
             assert_eq!(meta.as_deref(), Some(&n.to_le_bytes()[..]));
             assert_eq!(found, model);
@@ -166,16 +165,43 @@ fn a_store_copied_while_it_runs_opens_at_its_last_commit() {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+/// Copies until nothing has changed meanwhile: a checkpoint may be under way.
+fn copy_of_one_moment(from: &Path) -> tempfile::TempDir {
+    loop {
+        let copy = tempfile::tempdir().unwrap();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let copied = look(from, &mut before).and_then(|()| copy_tree(from, copy.path()));
+        if copied.and_then(|()| look(from, &mut after)).is_ok() && before == after {
+            return copy;
         }
     }
+}
+
+/// All files, how long they are, and when they were written.
+fn look(dir: &Path, found: &mut Vec<(PathBuf, u64, SystemTime)>) -> io::Result<()> {
+    let mut entries = std::fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(std::fs::DirEntry::path);
+    for entry in entries {
+        let meta = entry.metadata()?;
+        found.push((entry.path(), meta.len(), meta.modified()?));
+        if meta.is_dir() {
+            look(&entry.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
