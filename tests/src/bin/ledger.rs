@@ -18,10 +18,11 @@ use wire::message::Have;
 /// its peak while all of it came; the control plane with everything (the design allows it 96 MiB), and for each node. The
 /// first one holds as long as `gateway/start.ld` names what a start runs: where it does not any more, `tests/order/record.py`
 /// writes it anew.
-///
-/// The design's bound of the first one is 6 MiB. How much of the program the kernel maps depends on how its file lies in the page
-/// cache, too: the same bytes, copied anew, had between 5.5 and 6.0 MiB.
-const IDLE_KIB_MAX: u64 = 6 * 1024 + 512;
+const IDLE_KIB_MAX: u64 = 6 * 1024;
+/// How much of a program the kernel maps depends on how its file lies in the page cache, too: the same bytes, copied anew, had
+/// between 5.3 and 6.0 MiB. So the program and this many copies are started, and the smallest counts: what the kernel maps beyond that was not
+/// asked for, and can be taken back at any time. The largest is shown.
+const COPIES: usize = 5;
 const LOADED_KIB_MAX: u64 = 32 * 1024;
 const FULL_SYNC_KIB_MAX: u64 = 48 * 1024;
 const CONTROL_PLANE_KIB_MAX: u64 = 64 * 1024;
@@ -31,6 +32,18 @@ const NODES: usize = 300;
 /// The configuration that everything is measured with.
 const ENTITIES: usize = 30_000;
 
+/// A data plane with nothing: the program itself, or a copy that was just written.
+fn idle_kib(lab: &Lab, copy: usize) -> u64 {
+    let programs = lab.path().join(format!("programs-{copy}"));
+    std::fs::create_dir(&programs).expect("the lab is writable");
+    std::fs::copy(program("edge-gateway"), programs.join("edge-gateway")).expect("the lab is writable");
+    let setup = lab.dp(&format!("idle-{copy}")).with_text("cluster_control_plane", "127.0.0.1:1");
+    let mut idle = setup.of((copy > 0).then_some(programs.as_path())).start();
+    // An answer shows that all of it is up.
+    assert_eq!(idle.get("/", &[]).status, 404);
+    idle.memory_kib("VmRSS")
+}
+
 fn main() -> ExitCode {
     let mut rows = Vec::new();
     for name in ["edge-gateway", "cp-lite"] {
@@ -38,11 +51,10 @@ fn main() -> ExitCode {
         rows.push((format!("{name}, stripped"), bytes / 1024, None));
     }
     let lab = Lab::new();
-    let mut idle = lab.dp("idle").with_text("cluster_control_plane", "127.0.0.1:1").start();
-    // An answer shows that all of it is up.
-    assert_eq!(idle.get("/", &[]).status, 404);
-    rows.push(("data plane idle, RSS".to_owned(), idle.memory_kib("VmRSS"), Some(IDLE_KIB_MAX)));
-    drop(idle);
+    let mut idle: Vec<u64> = (0..=COPIES).map(|copy| idle_kib(&lab, copy)).collect();
+    idle.sort_unstable();
+    rows.push(("data plane idle, RSS".to_owned(), idle[0], Some(IDLE_KIB_MAX)));
+    rows.push(("  the largest of some copies of the program".to_owned(), idle[COPIES], None));
 
     let origin = Origin::start("origin");
     let config = Config { shape: Shape::of(ENTITIES), seed: 1, origin: origin.address() };
