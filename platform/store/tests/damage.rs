@@ -2,6 +2,9 @@
 //! content is never handed out. One thing cannot be seen from inside: that the very last frame of the journal is gone,
 //! for a damaged last frame looks like one that a power cut tore. Whoever had it acknowledged can tell.
 
+mod lab;
+
+use lab::copy_tree;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -35,18 +38,6 @@ fn open(dir: &Path) -> Result<Content, OpenError> {
     let mut model = Model::new();
     let (_, meta) = Store::open(dir, Options::default(), &mut |key, value| drop(model.insert(key, value.to_vec())))?;
     Ok((meta, model))
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }
 
 fn files(dir: &Path, prefix: &Path, found: &mut Vec<PathBuf>) {

@@ -1,63 +1,13 @@
 //! What a store promises when one of its two copies, sled or the archive, is damaged: it goes on, makes it anew from the
 //! other, says so, and has lost nothing.
 
-use std::collections::BTreeMap;
+mod lab;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use store::{Change, Key, OpenError, Options, Store};
-
-type Model = BTreeMap<Key, Vec<u8>>;
-
-fn key(n: u64) -> Key {
-    Key { table: 0, kind: 1, id: u128::from(n).to_be_bytes() }
-}
-
-fn options() -> Options {
-    Options { checkpoint_commits: 20, salvage: true, ..Options::default() }
-}
-
-fn open_as(dir: &Path, options: Options) -> Result<(Store, Model), OpenError> {
-    let mut model = Model::new();
-    let load = &mut |key: Key, value: &[u8]| assert!(model.insert(key, value.to_vec()).is_none());
-    let (store, _) = Store::open(dir, options, load)?;
-    Ok((store, model))
-}
-
-fn open(dir: &Path) -> (Store, Model) {
-    open_as(dir, options()).unwrap()
-}
-
-/// Commits number `from` to `to`, each a function of its number.
-fn commit(store: &mut Store, model: &mut Model, numbers: std::ops::Range<u64>) {
-    for n in numbers {
-        let (k, value) = (key(n * 7 % 50), vec![n as u8; (n * 37 % 2_000) as usize]);
-        if n % 9 == 0 {
-            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: None }]).unwrap();
-            model.remove(&k);
-        } else {
-            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: Some(Arc::from(value.as_slice())) }]).unwrap();
-            model.insert(k, value);
-        }
-    }
-}
-
-fn runs(generation: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(generation).unwrap().map(|entry| entry.unwrap().path());
-    let mut runs: Vec<PathBuf> =
-        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("run-")).collect();
-    runs.sort();
-    runs
-}
-
-fn generation(dir: &Path) -> PathBuf {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut found = entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("gen-"));
-    let one = found.next().unwrap();
-    assert!(found.next().is_none(), "more than one generation");
-    one
-}
+use lab::{commit, copy_tree, generation, key, open, open_as, options, runs};
+use store::Options;
 
 #[test]
 fn a_store_opens_without_sled_and_makes_it_anew() {
@@ -194,18 +144,6 @@ fn the_small_files_that_say_the_same_heal_each_other() {
             assert!(store.reports().last().is_some_and(|report| !report.lost), "{name} {damage}");
             drop(store);
             assert_eq!(open(dir.path()).0.reports().last(), None, "{name} {damage} is healed");
-        }
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
 }

@@ -1,63 +1,14 @@
 //! What a store promises where more is damaged than it can make good: the newest content that is whole is served, it is that
 //! of one commit, and that later ones are gone is said.
 
-use std::collections::BTreeMap;
+mod lab;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use store::{Change, Key, OpenError, Options, Store};
-
-type Model = BTreeMap<Key, Vec<u8>>;
-
-fn key(n: u64) -> Key {
-    Key { table: 0, kind: 1, id: u128::from(n).to_be_bytes() }
-}
-
-fn options() -> Options {
-    Options { checkpoint_commits: 20, salvage: true, ..Options::default() }
-}
-
-fn open_as(dir: &Path, options: Options) -> Result<(Store, Model), OpenError> {
-    let mut model = Model::new();
-    let load = &mut |key: Key, value: &[u8]| assert!(model.insert(key, value.to_vec()).is_none());
-    let (store, _) = Store::open(dir, options, load)?;
-    Ok((store, model))
-}
-
-fn open(dir: &Path) -> (Store, Model) {
-    open_as(dir, options()).unwrap()
-}
-
-/// Commits number `from` to `to`, each a function of its number.
-fn commit(store: &mut Store, model: &mut Model, numbers: std::ops::Range<u64>) {
-    for n in numbers {
-        let (k, value) = (key(n * 7 % 50), vec![n as u8; (n * 37 % 2_000) as usize]);
-        if n % 9 == 0 {
-            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: None }]).unwrap();
-            model.remove(&k);
-        } else {
-            store.commit(&n.to_le_bytes(), vec![Change { key: k, value: Some(Arc::from(value.as_slice())) }]).unwrap();
-            model.insert(k, value);
-        }
-    }
-}
-
-fn runs(generation: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(generation).unwrap().map(|entry| entry.unwrap().path());
-    let mut runs: Vec<PathBuf> =
-        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("run-")).collect();
-    runs.sort();
-    runs
-}
-
-fn generation(dir: &Path) -> PathBuf {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut found = entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("gen-"));
-    let one = found.next().unwrap();
-    assert!(found.next().is_none(), "more than one generation");
-    one
-}
+use lab::{Model, commit, copy_tree, generation, key, open, open_as, options, runs};
+use store::{Change, Options};
 
 /// 49 commits, of which the last ones are in no checkpoint.
 fn make(dir: &Path) -> Model {
@@ -181,16 +132,4 @@ fn random(len: usize, seed: u64) -> Vec<u8> {
         state as u8
     };
     (0..len).map(|_| next()).collect()
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }
