@@ -2,6 +2,7 @@
 //! that follow it. Passive memory as [`crate::fleet`] is; sync writes it, the Admin API shows it.
 
 mod confirmed;
+mod word;
 
 use crate::fleet::{HeldBack, Unconfirmed};
 use confirmed::Confirmed;
@@ -11,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::PlaneNodes;
 use wire::limits::PLANES_MAX;
+use word::Word;
 
 /// The most followers that are connected at a time.
 pub const FOLLOWERS_MAX: usize = 32;
@@ -28,6 +30,7 @@ pub struct Planes {
     upstream: Mutex<Upstream>,
     /// Whether a session with a writer is up.
     attached: watch::Sender<bool>,
+    word: Word,
     followers: Mutex<BTreeMap<Id, Row>>,
     confirmed: Mutex<Confirmed>,
     confirmations: watch::Sender<u64>,
@@ -63,6 +66,8 @@ pub enum Moved {
 pub struct Upstream {
     /// Who is connected or tried.
     pub address: Option<String>,
+    /// The epoch of the last session with it.
+    pub epoch: u64,
     /// Its last known head.
     pub head: u64,
     /// How the last step from it came, by the name of the mode; before one, what was to come.
@@ -131,6 +136,7 @@ impl Planes {
             writers,
             upstream: Mutex::default(),
             attached: watch::Sender::new(false),
+            word: Word::default(),
             followers: Mutex::default(),
             confirmed: Mutex::default(),
             confirmations: watch::Sender::new(0),

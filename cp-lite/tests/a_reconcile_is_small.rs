@@ -130,6 +130,7 @@ fn reconciled(theirs: &Content, ours: &Content, features: u64) -> (usize, usize)
             }
             Some(cp::Action::Joined(_)) => to_node.extend(control.admit(&*source)),
             Some(cp::Action::Close(closed)) => panic!("{closed}"),
+            Some(cp::Action::Asked) => unreachable!("no session here relays"),
             Some(cp::Action::Report(report)) => assert!(report.withheld.is_empty(), "{}", report.reason),
             None if to_control.is_empty() && came.is_none() => {
                 // The symbols are being made.

@@ -360,3 +360,47 @@ fn what_a_follower_holds_back_is_confirmed_at_its_writer_and_then_its_nodes_are_
     serves(&mut dp, &anew["epoch"], 0);
     assert_eq!(dp.get("/kept", &[]).status, 404);
 }
+
+#[test]
+fn a_follower_that_has_not_heard_of_its_writers_new_database_takes_no_node_back() {
+    let lab = Lab::new();
+    let mut writer = lab.cp("writer").start();
+    let link = Relay::to(writer.address("cluster"));
+    // What it has may go all at once here.
+    let follower = following(&lab, "follower", &[link.address()]).with_text("cluster_shrink_limit", 100);
+    let mut follower = follower.start();
+    let old_epoch = own(&mut writer)["epoch"].clone();
+    let version = route(&mut writer, "old");
+    has(&mut follower, &old_epoch, version);
+
+    // The link goes dead, and nobody notices; the writer loses its database, and is filled anew.
+    link.freeze();
+    let setup = writer.kill();
+    fs::remove_dir_all(setup.dir().join("store")).expect("it is ours");
+    let mut writer = setup.start();
+    let epoch = own(&mut writer)["epoch"].clone();
+    assert_ne!(epoch, old_epoch);
+    let version = route(&mut writer, "new");
+    let mut dp = node(&lab, "dp", &[writer.address("cluster")]).start();
+    serves(&mut dp, &epoch, version);
+    assert_eq!(own(&mut follower)["writer"]["connected"], true, "as far as it knows");
+
+    // Neither database is of a term that would tell: the follower asks its writer, and hears nothing.
+    let (setup, _) = dp.stop();
+    let mut dp = setup.with_text("cluster_control_plane", follower.address("cluster")).start();
+    wait::until("the follower to turn it away", || {
+        let why = dp.sync_status()["last_error"].to_string();
+        why.contains("cannot ask its writer").then_some(())
+    });
+    let status = dp.sync_status();
+    assert_eq!((&status["epoch"], status["version"].as_u64()), (&epoch, Some(version)));
+    assert_eq!(answer(&mut dp, "new"), "new");
+
+    // Once it hears of it again it follows, and serves the node.
+    link.cut();
+    link.thaw();
+    let version = route(&mut writer, "newest");
+    has(&mut follower, &epoch, version);
+    serves(&mut dp, &epoch, version);
+    assert_eq!(answer(&mut dp, "newest"), "newest");
+}

@@ -10,9 +10,10 @@ use super::source::Published;
 use super::told;
 use crate::changelog::Role;
 use crate::fleet::{HeldBack, Introduction, Kept, Lost, Node, Refusal, SessionId, SyncMode};
-use crate::planes::{Connection, Follower};
+use crate::planes::{Connection, Follower, Unwelcome};
 use model::{Id, Kind};
 use pki::Peer;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use wire::cp::{Action, Closed, Report, Session, Source as _};
 use wire::message::{Mode, RefuseReason};
+use wire::succession::unordered;
 use wire::{ByeReason, Hello};
 
 /// The longest that a write may be stuck before the node counts as gone.
@@ -55,6 +57,7 @@ pub(super) async fn run(
         transferring: false,
         started: Instant::now(),
         told,
+        questions: VecDeque::new(),
     };
     let why = task.hold(&mut stop).await;
     tracing::info!(peer = %from, node = %task.name(), reason = %why, "node disconnected");
@@ -74,6 +77,9 @@ struct Task<'a> {
     transferring: bool,
     started: Instant,
     told: told::Told,
+    /// What this control plane's own writer is asked because a follower has sent PING, the oldest first; as many as the
+    /// session takes.
+    questions: VecDeque<u64>,
 }
 
 /// Who was let in.
@@ -103,6 +109,7 @@ impl Task<'_> {
         let mut confirmations = self.cluster.fleet.confirmations();
         let mut confirmed = self.cluster.planes.confirmations();
         let mut counts = self.cluster.planes.downward();
+        let mut answers = self.cluster.planes.answers();
         let mut bytes = vec![0; READ_BYTES];
         // Whether the session may have more of a full sync to send.
         let mut bulk = false;
@@ -152,6 +159,11 @@ impl Task<'_> {
                     let counts = counts.borrow_and_update().clone();
                     (self.session.tell_planes(counts), None)
                 }
+                () = answered(&mut answers, self.questions.front()) => {
+                    self.questions.pop_front();
+                    let source = self.source();
+                    (self.session.pong(&*source), Some(source))
+                }
                 order = ordered(self.who.as_ref()) => {
                     let actions = self.session.move_to(&order.to);
                     order.done(!actions.is_empty());
@@ -178,7 +190,7 @@ impl Task<'_> {
     }
 
     async fn perform(&mut self, actions: Vec<Action>, source: Option<Arc<Published>>) -> Result<(), End> {
-        let mut queue = std::collections::VecDeque::from(actions);
+        let mut queue = VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::Send(bytes) => {
@@ -190,7 +202,14 @@ impl Task<'_> {
                 }
                 Action::Joined(hello) => {
                     let source = source.clone().unwrap_or_else(|| self.source());
-                    queue.extend(self.join(&hello, &source));
+                    queue.extend(match self.takes_over(&hello, source).await {
+                        Some(source) => self.join(&hello, &source),
+                        None => self.refuse_stranger(&hello),
+                    });
+                }
+                Action::Asked => {
+                    let question = self.cluster.planes.ask();
+                    self.questions.push_back(question);
                 }
                 Action::Report(report) => self.report(&report),
                 Action::Close(closed) => {
@@ -200,6 +219,29 @@ impl Task<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node may be taken from the database that it is in to that of this control plane, and by which view. Where
+    /// nothing says which of the two counts, a follower asks its writer first: one that lags behind, because it has not
+    /// heard yet that its writer's database is gone, must take nobody back.
+    async fn takes_over(&self, hello: &Hello, source: Arc<Published>) -> Option<Arc<Published>> {
+        let strange = |source: &Published| {
+            let (view, have) = (source.view(), hello.have);
+            let known = have.epoch != 0 && view.epoch != 0;
+            view.role == Role::Follower && known && unordered((hello.term, have.epoch), (view.term, view.epoch))
+        };
+        if !strange(&source) || !matches!(self.peer, Peer::Member(_)) {
+            return Some(source);
+        }
+        let heard = self.cluster.planes.hears_writer(source.epoch()).await;
+        let newest = self.source();
+        ((heard && newest.epoch() == source.epoch()) || !strange(&newest)).then_some(newest)
+    }
+
+    fn refuse_stranger(&mut self, hello: &Hello) -> Vec<Action> {
+        let why = "the node was with another database, and this control plane cannot ask its writer which one counts";
+        tracing::info!(peer = %self.from, node = %hello.node, epoch = hello.have.epoch, "node has to come back later: {why}");
+        self.session.refuse(RefuseReason::Busy, soon(), why)
     }
 
     /// Decides whether a node that said who it is may stay.
@@ -302,12 +344,19 @@ impl Task<'_> {
             held: None,
         };
         let follows = source.view().role == Role::Follower;
+        if follows && !self.cluster.planes.follows_in(source.epoch()) {
+            return self.session.refuse(RefuseReason::Busy, soon(), &Unwelcome::Unattached.to_string());
+        }
         match self.cluster.planes.connect(hello.node, follower, self.cluster.id, follows) {
             Err(unwelcome) => self.session.refuse(RefuseReason::Busy, soon(), &unwelcome.to_string()),
             Ok(connection) => {
                 tracing::info!(peer = %self.from, node = %hello.node, hostname = %hello.hostname, version = hello.have.applied, "follower connected");
                 self.who = Some(Who::Follower(hello.node, connection, hello.hostname.clone()));
                 self.told.connected(&self.cluster.config.software, hello, plain(self.from), source.in_use());
+                if follows {
+                    // Its PING is a question to the writer: see `Asked`.
+                    self.session.relays();
+                }
                 let mut actions = self.confirm(source);
                 actions.extend(self.session.admit(source));
                 actions.extend(self.session.tell_planes(self.cluster.planes.all()));
@@ -317,10 +366,12 @@ impl Task<'_> {
     }
 
     /// Whether this session is with a follower, to whom this control plane has nothing to say while it has lost its own
-    /// writer: otherwise two that lost the same one could end up following each other.
+    /// writer: otherwise two that lost the same one could end up following each other. Nor while that writer is of another
+    /// database, which is not taken over yet.
     fn is_without_writer(&self) -> bool {
-        let follows = || self.cluster.sources.changelog().view().role == Role::Follower;
-        matches!(self.who, Some(Who::Follower(..))) && follows() && !self.cluster.planes.upstream().1
+        let view = self.cluster.sources.changelog().view();
+        let is_follower = matches!(self.who, Some(Who::Follower(..)));
+        is_follower && view.role == Role::Follower && !self.cluster.planes.follows_in(view.epoch)
     }
 
     /// Tells the session what somebody has confirmed of this node.
@@ -435,6 +486,16 @@ async fn ordered(who: Option<&Who>) -> Order {
         Some(Who::Node(_, _, _, place)) => place.ordered().await,
         _ => std::future::pending().await,
     }
+}
+
+/// Waits until the writer has answered a question, if there is one.
+async fn answered(answers: &mut watch::Receiver<u64>, question: Option<&u64>) {
+    if let Some(question) = question
+        && answers.wait_for(|answered| answered >= question).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 async fn wake(at: Option<Instant>) {

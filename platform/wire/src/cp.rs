@@ -24,6 +24,7 @@
 //!         Send(bytes)   => unsent.push(bytes), or write_all(bytes) within a deadline,
 //!         Joined(hello) => queue.extend(if may(hello) { session.admit(&*view()) } else { session.refuse(why, seconds, text) }),
 //!         Report(report)=> fleet table,
+//!         Asked         => (after relays() only) ask the own writer; once it has answered: session.pong(&*view()),
 //!         Close(why)    => flush, close, return why,
 //!     } }
 //! }
@@ -44,13 +45,14 @@ mod overtake;
 mod patching;
 mod patience;
 mod reconcile;
+mod relay;
 
 use crate::compat::SyncStatus;
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::Sender;
 use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, clip};
-use crate::message::{Bye, ByeReason, Hello, Message, Mode, Pong};
+use crate::message::{Bye, ByeReason, Hello, Message, Mode};
 use crate::planes::PlaneNodes;
 use bytes::Bytes;
 use model::Id;
@@ -61,6 +63,7 @@ use std::sync::Arc;
 use hold::Hold;
 use overtake::Overtaking;
 use reconcile::Finding;
+use relay::Owed;
 
 pub use action::{Action, Closed, Config, Report, Source};
 pub use hold::Held;
@@ -116,6 +119,7 @@ pub struct Session {
     wanted: Vec<(u8, Id)>,
     patching: Patching,
     patience: Patience,
+    owed: Owed,
     /// The time, as of the last call that said it.
     now: u64,
     /// What a follower said of its nodes, if that was not asked for yet.
@@ -163,6 +167,7 @@ impl Session {
             wanted: Vec::new(),
             patching: Patching::default(),
             patience: Patience::default(),
+            owed: Owed::default(),
             now,
             planes: None,
             report,
@@ -315,14 +320,7 @@ impl Session {
             (State::Greeting { .. }, Message::Hello(hello)) => self.hello(hello, out),
             (State::Live, Message::Ack(ack)) => self.ack(ack)?,
             (State::Live, Message::Nack(nack)) => self.nack(nack)?,
-            (State::Live, Message::Ping(ping)) => {
-                let heartbeat_s = ping.heartbeat_s.map(|asked| self.config.heartbeat_s(asked));
-                if let Some(in_force) = heartbeat_s {
-                    self.heartbeat_ms = u64::from(in_force) * 1000;
-                }
-                let pong = Pong { heartbeat_s, ..Pong::new(source.head(), source.root()) };
-                self.send(&Message::Pong(pong), out);
-            }
+            (State::Live, Message::Ping(ping)) => self.ping(ping, source, out)?,
             (State::Live, Message::Want(want)) => self.want(want),
             (State::Live, Message::Planes(planes)) => self.planes = self.is_follower().then_some(planes),
             (State::Live, Message::FullGet(get)) => self.full_get(get)?,

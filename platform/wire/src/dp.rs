@@ -53,6 +53,7 @@ mod greeting;
 mod heartbeat;
 mod outcome;
 mod overtake;
+mod probe;
 mod reconcile;
 
 use crate::delta::{Assembler, Delta};
@@ -64,6 +65,7 @@ use crate::message::{Bye, ByeReason, Have, Message, Partial, Type};
 use crate::planes::PlaneNodes;
 
 use overtake::Kept;
+use probe::Probe;
 use reconcile::Telling;
 
 pub use action::{Action, Closed, Identity, Rejection};
@@ -124,6 +126,8 @@ pub struct Session {
     ping: Option<u64>,
     /// For how long nothing had come or gone when the last PING was sent.
     idle: u64,
+    /// Which PINGs the caller waits for.
+    probe: Probe,
     /// Full syncs refused in a row, over all connections.
     refusals: u32,
     /// Not before this time is another full sync let in: one that is refused over and over must not fill the link.
@@ -148,6 +152,7 @@ impl Session {
             sent: 0,
             ping: None,
             idle: 0,
+            probe: Probe::default(),
             refusals: 0,
             full_from: 0,
         };
@@ -194,6 +199,7 @@ impl Session {
         self.decoder = Decoder::new();
         self.state = State::Greeting { until: now.saturating_add(GREETING_MS_MAX) };
         (self.heard, self.sent, self.ping, self.idle) = (now, now, None, 0);
+        self.probe.connected();
         vec![Action::Send(Message::Hello(self.hello(status)).encode())]
     }
 

@@ -14,6 +14,13 @@ pub fn replaces((term, epoch): (u32, u64), (other_term, other_epoch): (u32, u64)
     term > other_term || (term == other_term && term > 0 && epoch > other_epoch)
 }
 
+/// Whether nothing tells which of two databases counts: other epochs, of which neither replaces the other. Whoever has the
+/// word of neither's writer must not take anybody from one to the other.
+#[must_use]
+pub fn unordered(one: (u32, u64), other: (u32, u64)) -> bool {
+    one.1 != other.1 && !replaces(one, other) && !replaces(other, one)
+}
+
 /// The term that a promotion begins: the next even one that is at least `least` and later than `own`. At the end of all
 /// terms, 2^32 - 1, there is no later one, and epochs alone decide.
 #[must_use]
@@ -58,6 +65,15 @@ mod tests {
         }
         let later = (promoted(origin.0, 0), 5);
         assert!(replaces(restored(later, 9), later) && replaces((promoted(later.0, 0), 1), restored(later, 9)));
+    }
+
+    #[test]
+    fn two_that_came_up_empty_are_not_ordered_and_all_others_are() {
+        assert!(unordered((0, 5), (0, 6)) && unordered((0, 6), (0, 5)));
+        assert!(!unordered((0, 5), (0, 5)));
+        for (one, other) in [((1, 5), (0, 6)), ((1, 5), (1, 6)), ((2, 1), (3, 1))] {
+            assert!(!unordered(one, other) && !unordered(other, one));
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ fn whatever_happens_to_a_fleet_nobody_serves_a_mixture_and_all_end_up_with_what_
     let rare = [
         "large fleets",
         "restores",
+        "databases wiped",
+        "strangers turned away",
+        "strangers that the writer was asked about",
         "promotions",
         "demotions",
         "moves",
@@ -75,7 +78,8 @@ fn a_planted_flaw_is_found_within_the_histories_of_ci() {
     let of_nodes = [Flaw::AcksBeforeDurable, Flaw::ForgetsTerm];
     let of_control_planes =
         [Flaw::BuriesTooLow, Flaw::KeepsForeignVersions, Flaw::ShowsBeforeDurable, Flaw::RestoresWithoutTerm];
-    for flaw in of_nodes.into_iter().chain(of_control_planes) {
+    let of_followers = [Flaw::TrustsSilence];
+    for flaw in of_nodes.into_iter().chain(of_control_planes).chain(of_followers) {
         let fails = |seed: u64, flaw| catch_unwind(AssertUnwindSafe(|| run(seed, flaw))).is_err();
         let found = (0..HISTORIES).find(|seed| fails(*seed, flaw) && !fails(*seed, Flaw::Sound));
         println!("{flaw:?}: seed {found:?}");

@@ -182,6 +182,7 @@ impl Both {
                     let actions = self.cp.admit(&self.db);
                     self.cp_actions(actions);
                 }
+                cp::Action::Asked => unreachable!("no session here relays"),
                 cp::Action::Report(report) => self.report = Some(report),
                 cp::Action::Close(closed) => panic!("{closed}"),
             }

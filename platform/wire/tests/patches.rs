@@ -83,6 +83,7 @@ impl Pair {
                     let actions = self.cp.admit(&self.db);
                     self.down(actions);
                 }
+                cp::Action::Asked => unreachable!("no session here relays"),
                 cp::Action::Report(report) => self.report = Some(report),
                 cp::Action::Close(closed) => panic!("{closed}"),
             }

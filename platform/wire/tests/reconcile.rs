@@ -122,6 +122,7 @@ impl Pair {
                     let actions = self.cp.admit(&self.db);
                     self.cp_actions(actions);
                 }
+                cp::Action::Asked => unreachable!("no session here relays"),
                 cp::Action::Report(_) => {}
                 cp::Action::Close(closed) => self.closed = Some(closed.to_string()),
             }

@@ -147,6 +147,7 @@ impl Pair {
                     let actions = self.cp.admit(&self.db);
                     self.cp_actions(actions);
                 }
+                cp::Action::Asked => unreachable!("no session here relays"),
                 cp::Action::Report(report) => self.report = Some(report),
                 cp::Action::Close(closed) => self.closed.1 = Some(closed),
             }

@@ -68,6 +68,7 @@ impl Plane {
                     let actions = self.session.admit(&self.db);
                     self.perform(actions);
                 }
+                Action::Asked => unreachable!("no session here relays"),
                 Action::Report(report) => self.report = Some(report),
                 Action::Close(closed) => panic!("{closed}"),
             }

@@ -379,6 +379,7 @@ impl World {
                     let actions = link.session.admit(&self.db);
                     self.cp_actions(n, actions);
                 }
+                cp::Action::Asked => unreachable!("no session here relays"),
                 cp::Action::Report(report) => {
                     self.counts.nacks += u64::from(report.nack.is_some());
                     link.report = Some(report);

@@ -174,6 +174,7 @@ fn answer(session: &mut cp::Session, source: &Few, actions: &mut VecDeque<cp::Ac
                 *welcomed = true;
                 actions.extend(session.admit(source));
             }
+            cp::Action::Asked => actions.extend(session.pong(source)),
             cp::Action::Report(report) => {
                 assert!(report.durable <= report.applied || report.mode != Mode::Same, "{report:?}");
             }
@@ -211,6 +212,9 @@ pub(crate) fn control_plane(bytes: &[u8]) {
     let mut rest = &stream[..];
     let source = Few::new(has % 2 == 0);
     let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
+    if has % 4 >= 2 {
+        session.relays();
+    }
     let (mut actions, mut welcomed, mut now) = (VecDeque::new(), false, 0);
     while !rest.is_empty() {
         let (head, tail) = rest.split_at(rest.len().min(1 + usize::from(*piece) * 8));

@@ -90,6 +90,7 @@ impl<'a> Link<'a> {
         let mut counts = self.planes.upward();
         // Said once in any case.
         counts.mark_changed();
+        let mut questions = self.planes.questions();
         loop {
             if let Err(end) = self.perform(actions).await {
                 return end;
@@ -103,6 +104,7 @@ impl<'a> Link<'a> {
                         if let Some(nodes) = self.session.planes() {
                             self.planes.told_from_above(nodes);
                         }
+                        self.planes.answer(self.session.answered());
                         actions
                     }
                     Err(error) => return LinkFailure::lost(error).into(),
@@ -111,6 +113,10 @@ impl<'a> Link<'a> {
                 Ok(()) = counts.changed(), if self.greeted => {
                     let counts = counts.borrow_and_update().clone();
                     self.session.tell_planes(counts, self.now())
+                }
+                Ok(()) = questions.changed(), if self.greeted => {
+                    let question = *questions.borrow_and_update();
+                    self.session.ask(question, self.now())
                 }
             };
         }
@@ -179,7 +185,8 @@ impl<'a> Link<'a> {
         self.taker.welcomed(welcome);
         let mode = welcome.mode.name();
         self.planes.update(|upstream| {
-            (upstream.head, upstream.mode, upstream.last_error) = (welcome.head, Some(mode), None);
+            (upstream.epoch, upstream.head) = (welcome.epoch, welcome.head);
+            (upstream.mode, upstream.last_error) = (Some(mode), None);
         });
         self.planes.attach(true);
         tracing::info!(mode, head = welcome.head, "following");

@@ -94,6 +94,8 @@ pub enum Action {
     Send(Bytes),
     /// A node said who it is: answer with [`super::Session::admit`] or [`super::Session::refuse`].
     Joined(Arc<Hello>),
+    /// A PING came that [`super::Session::pong`] is to answer: only after [`super::Session::relays`].
+    Asked,
     /// Something that is to be known of the node has changed.
     Report(Report),
     /// Flush what was sent and close the connection.

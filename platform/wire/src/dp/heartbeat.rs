@@ -2,7 +2,7 @@
 
 use super::{Action, Closed, Live, Session, State, Work};
 use crate::limits::ANSWER_MS_MAX;
-use crate::message::{ByeReason, Message, Ping, Pong};
+use crate::message::{ByeReason, Pong};
 
 impl Session {
     /// The heartbeat in force, in seconds; 0 for none, and while there is no session.
@@ -62,8 +62,7 @@ impl Session {
         if matches!(self.state, State::Live(_)) && self.ping.is_none() {
             self.ping = Some(now);
             self.idle = now.saturating_sub(self.heard.max(self.sent));
-            let ping = Message::Ping(Ping { heartbeat_s: self.ask() });
-            self.send(&ping, now, &mut out);
+            self.send_ping(now, &mut out);
         } else {
             self.close(ByeReason::Silent, "", Closed::Silent, now, &mut out);
         }
@@ -71,13 +70,15 @@ impl Session {
     }
 
     /// The heartbeat to ask for, unless HELLO or a PING asked for it already.
-    pub(super) fn ask(&mut self) -> Option<u32> {
+    pub(super) fn heartbeat_to_ask_for(&mut self) -> Option<u32> {
         let State::Live(live) = &mut self.state else { return None };
         let wanted = self.identity.heartbeat_s;
         (live.asked_s.replace(wanted) != Some(wanted)).then_some(wanted)
     }
 
     pub(super) fn pong(&mut self, pong: Pong, now: u64, out: &mut Vec<Action>) {
+        self.probe.pong_came();
+        self.probe_if_due(now, out);
         out.push(Action::Head(pong));
         let State::Live(live) = &mut self.state else { return };
         if let Some(in_force) = pong.heartbeat_s {

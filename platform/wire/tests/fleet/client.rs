@@ -78,8 +78,12 @@ pub(crate) struct Link {
     pub(crate) most: u64,
     /// Nothing comes through any more, and nobody knows.
     pub(crate) dead: bool,
-    /// The control plane has closed it; what it wrote before still arrives.
+    /// The control plane has closed it; what it wrote before still arrives. Of one that is dead nobody knows.
     pub(crate) over: bool,
+    /// Whoever waits to be let in until the control plane's own writer has answered that question.
+    pub(crate) joining: Option<(Hello, u64)>,
+    /// What the control plane's writer is asked because of a PING.
+    pub(crate) questions: VecDeque<u64>,
 }
 
 pub(crate) struct Client {

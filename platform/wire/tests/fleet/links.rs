@@ -7,8 +7,8 @@ use super::world::World;
 use model::Id;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use wire::cp;
 use wire::message::{Hello, RefuseReason};
-use wire::{ByeReason, cp};
 
 impl World {
     pub(crate) fn connect(&mut self, c: usize) {
@@ -36,7 +36,9 @@ impl World {
         let plane = client.told.take().filter(|told| client.list.contains(told)).unwrap_or(chosen);
         let session = cp::Session::new(Arc::clone(&self.planes[plane].config), self.now + self.planes[plane].clock);
         let (to_cp, to_dp) = (VecDeque::new(), VecDeque::new());
-        client.link = Some(Link { plane, to_cp, to_dp, session, report: None, most, dead: false, over: false });
+        let (report, joining, questions) = (None, None, VecDeque::new());
+        let (dead, over) = (false, false);
+        client.link = Some(Link { plane, to_cp, to_dp, session, report, most, dead, over, joining, questions });
         let held = self.held(c);
         let client = &mut self.clients[c];
         let durable = match client.who {
@@ -65,15 +67,9 @@ impl World {
         }
         self.counts.add("cuts");
         let Who::Plane(p) = self.clients[c].who else { return };
-        if !std::mem::take(&mut self.planes[p].attached) {
-            return;
-        }
-        // Whoever has lost its writer has nothing to say to followers.
-        for follower in 0..self.planes.len() {
-            if let Some(link) = self.clients[follower].link.as_mut().filter(|link| link.plane == p) {
-                let actions = link.session.bye(ByeReason::Busy, "this control plane has lost its own writer");
-                self.cp_actions(follower, actions);
-            }
+        if std::mem::take(&mut self.planes[p].attached) {
+            self.turn_away_strangers(p);
+            self.leave_followers(p);
         }
     }
 
@@ -151,7 +147,7 @@ impl World {
         let most = if self.rng.one_in(8) { 20 } else { link.most };
         let count = (1 + self.rng.below(most) as usize).min(queue.len());
         let bytes: Vec<u8> = queue.drain(..count).collect();
-        if down && bytes.is_empty() && link.over {
+        if down && bytes.is_empty() && link.over && !link.dead {
             return self.lost(c);
         }
         if down {
@@ -173,6 +169,7 @@ impl World {
                 cp::Action::Send(bytes) if link.dead => drop(bytes),
                 cp::Action::Send(bytes) => link.to_dp.extend(&bytes),
                 cp::Action::Joined(hello) => queue.extend(self.join(c, &hello)),
+                cp::Action::Asked => self.relay(c),
                 cp::Action::Report(report) => {
                     if report.nack.is_some() {
                         self.counts.add("refusals");
@@ -193,9 +190,27 @@ impl World {
         let Some(link) = &mut self.clients[c].link else { return Vec::new() };
         let plane = &mut self.planes[link.plane];
         plane.heard = plane.heard.max(hello.term);
-        let lonely = hello.has(Hello::FOLLOWER) && !plane.view.writes && !plane.attached;
-        if plane.view.epoch == 0 || lonely || refuses {
-            return link.session.refuse(RefuseReason::Busy, 1, "not now");
+        let (p, follows, none) = (link.plane, !plane.view.writes, plane.view.epoch == 0);
+        let lonely = hello.has(Hello::FOLLOWER) && follows && !self.follows_in(p);
+        if none || lonely || refuses {
+            return self.refuse(c);
+        }
+        if self.is_stranger(p, hello) && self.flaw != Flaw::TrustsSilence {
+            return self.ask_about(c, hello);
+        }
+        self.admit(c, hello)
+    }
+
+    pub(crate) fn refuse(&mut self, c: usize) -> Vec<cp::Action> {
+        let Some(link) = &mut self.clients[c].link else { return Vec::new() };
+        link.session.refuse(RefuseReason::Busy, 1, "not now")
+    }
+
+    pub(crate) fn admit(&mut self, c: usize, hello: &Hello) -> Vec<cp::Action> {
+        let Some(link) = &mut self.clients[c].link else { return Vec::new() };
+        let plane = &self.planes[link.plane];
+        if hello.has(Hello::FOLLOWER) && !plane.view.writes {
+            link.session.relays();
         }
         link.session.admit(&plane.view)
     }

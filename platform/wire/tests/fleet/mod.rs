@@ -7,6 +7,7 @@ pub(crate) mod nodes;
 pub(crate) mod operators;
 pub(crate) mod peace;
 pub(crate) mod plane;
+pub(crate) mod word;
 pub(crate) mod world;
 
 /// A mistake that the simulation has to find, to show that it would find others.
@@ -26,4 +27,6 @@ pub(crate) enum Flaw {
     KeepsForeignVersions,
     /// A writer shows a commit before it is durable.
     ShowsBeforeDurable,
+    /// A follower takes nodes of another database over without a word of its writer.
+    TrustsSilence,
 }

@@ -27,11 +27,13 @@ impl World {
                 }
                 dp::Action::Welcomed(welcome) => {
                     client.with = (welcome.epoch, welcome.term);
+                    self.attached(c);
+                }
+                dp::Action::Head(_) => {
                     if let Who::Plane(p) = client.who {
-                        self.planes[p].attached = true;
+                        self.word_came(p);
                     }
                 }
-                dp::Action::Head(_) => {}
                 dp::Action::Stage(delta) => self.stage(c, delta),
                 dp::Action::FullBegin { epoch, begin } => queue.extend(self.begin(c, epoch, begin)),
                 dp::Action::FullBytes { offset, bytes } => {
@@ -214,13 +216,18 @@ impl World {
         let plane = &self.planes[p];
         let now = &plane.view;
         self.check_way((now.term, now.epoch, now.version), &next);
-        let version = next.version;
+        let (before, version) = (now.epoch, next.version);
         let view = match changes {
             Some(changes) => now.step(version, &changes, plane.keep, self.flaw),
             None => View::taken(next.epoch, next.term, version, next.state),
         };
         self.counts.add("steps taken by followers");
-        self.planes[p].stored = view.clone();
+        let plane = &mut self.planes[p];
+        if view.epoch != before {
+            plane.left.insert(before);
+            assert!(!plane.left.contains(&view.epoch), "control plane {p} goes back to epoch {}", view.epoch);
+        }
+        plane.stored = view.clone();
         if self.fails(30) {
             return self.crash_plane(p);
         }

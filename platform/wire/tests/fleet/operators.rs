@@ -130,14 +130,35 @@ impl World {
         let plane = &mut self.planes[p];
         (plane.stored, plane.view, plane.heard) = (view.clone(), view, 0);
         plane.answered = (0, 0);
+        plane.left.clear();
+        self.clients[p].blob = None;
+    }
+
+    /// A writer's database was lost, and there is no backup: a new one begins, empty, and is of no term. One of a later term
+    /// than that would be refused by everybody until it is promoted, and be a second writer of no term beside the first.
+    pub(crate) fn wipe(&mut self, p: usize) {
+        if !self.planes[p].stored.writes || self.planes[p].stored.term > 0 {
+            return;
+        }
+        self.counts.add("databases wiped");
+        self.crash_plane(p);
+        let view = View::empty(self.epoch(), true);
+        self.note(&view);
+        let plane = &mut self.planes[p];
+        (plane.stored, plane.view, plane.heard) = (view.clone(), view, 0);
+        plane.answered = (0, 0);
+        plane.left.clear();
         self.clients[p].blob = None;
     }
 
     pub(crate) fn crash_plane(&mut self, p: usize) {
         self.counts.add("control planes that crashed");
         for c in 0..self.clients.len() {
-            if self.clients[c].link.as_ref().is_some_and(|link| link.plane == p) {
-                self.lost(c);
+            match self.clients[c].link.as_mut().filter(|link| link.plane == p) {
+                // Nobody is told at the other end of a link that has gone dead.
+                Some(link) if link.dead => link.over = true,
+                Some(_) => self.lost(c),
+                None => {}
             }
         }
         self.lost(p);

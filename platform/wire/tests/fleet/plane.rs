@@ -298,6 +298,10 @@ pub(crate) struct Plane {
     pub(crate) writers: Vec<usize>,
     /// Whether one of them has welcomed it.
     pub(crate) attached: bool,
+    /// How many questions it has asked its writer.
+    pub(crate) asked: u64,
+    /// The epochs that its database was in before.
+    pub(crate) left: BTreeSet<u64>,
     /// The latest term that anybody told of.
     pub(crate) heard: u32,
     /// The last version of an epoch that somebody was told to be committed.
@@ -317,6 +321,8 @@ impl Plane {
             keep: 1 + rng.below(12) as usize,
             writers: Vec::new(),
             attached: false,
+            asked: 0,
+            left: BTreeSet::new(),
             heard: 0,
             answered: (0, 0),
             clock: rng.below(1_000_000),

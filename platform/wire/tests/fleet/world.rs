@@ -97,6 +97,7 @@ impl World {
             56 if self.rng.one_in(30) => self.demote(p),
             57 if self.rng.one_in(20) => self.backup = self.planes[p].stored.held(),
             57 if self.rng.one_in(120) => self.restore(p),
+            57 if self.rng.one_in(30) => self.wipe(p),
             58 if self.rng.one_in(3) => self.move_away(c, p),
             59 if self.rng.one_in(8) => self.want(c),
             59 => self.confirm(c),
