@@ -252,6 +252,15 @@ impl Field {
         Self::new(name, Type::Foreign(collection))
     }
 
+    /// The fields of a record; none for all else.
+    #[must_use]
+    pub const fn inner(&self) -> Option<&'static [Self]> {
+        match self.ty {
+            Type::Record(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
     /// With these rules.
     #[must_use]
     pub const fn rules(mut self, rules: &'static [Rule]) -> Self {
