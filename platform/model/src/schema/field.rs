@@ -114,6 +114,8 @@ pub enum Rule {
 pub enum EntityCheck {
     /// At least one of these is set and not empty.
     AtLeastOneOf(&'static [&'static str]),
+    /// No more than one of these is set.
+    MutuallyExclusive(&'static [&'static str]),
     /// All of these are set, or none.
     MutuallyRequired(&'static [&'static str]),
     /// Those that are set differ.
