@@ -35,6 +35,8 @@ const KINDS: [Kind; model::kind::KINDS] = [
     Kind::CaCertificate,
     Kind::KeyauthCredential,
     Kind::JwtSecret,
+    Kind::KeySet,
+    Kind::Key,
 ];
 
 /// What it was told: operation, kind, last digits of the id.
@@ -183,7 +185,7 @@ fn tally(n: u128, enabled: bool) -> Change {
     Change::Put(Record { kind: Kind::Plugin, id, version: 1, tag: Record::tag_of(Kind::Plugin, id, &body), body })
 }
 
-/// One entity of every kind, 1 to 11 in the order of [`KINDS`].
+/// One entity of every kind, 1 to 13 in the order of [`KINDS`].
 fn one_of_each() -> Config {
     let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -200,10 +202,14 @@ fn one_of_each() -> Config {
         .with(Kind::CaCertificate, json!({ "id": id(9), "cert": cert }))
         .with(Kind::KeyauthCredential, json!({ "id": id(10), "consumer": consumer, "key": "k" }))
         .with(Kind::JwtSecret, json!({ "id": id(11), "consumer": consumer, "key": "i", "secret": "s" }))
+        .with(Kind::KeySet, json!({ "id": id(12), "name": "tokens" }))
+        .with(Kind::Key, json!({ "id": id(13), "set": { "id": id(12) }, "kid": "k", "jwk": JWK }))
 }
 
+const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
 /// The order of creations: what is referred to first.
-const CREATED: [(Kind, u128); 11] = [
+const CREATED: [(Kind, u128); 13] = [
     (Kind::CaCertificate, 9),
     (Kind::Certificate, 7),
     (Kind::Sni, 8),
@@ -214,6 +220,8 @@ const CREATED: [(Kind, u128); 11] = [
     (Kind::Consumer, 3),
     (Kind::KeyauthCredential, 10),
     (Kind::JwtSecret, 11),
+    (Kind::KeySet, 12),
+    (Kind::Key, 13),
     (Kind::Plugin, 4),
 ];
 
@@ -228,13 +236,13 @@ fn a_plugin_is_told_of_every_kind_in_the_same_order_by_delta_and_by_full_sync() 
     let all = records(one_of_each());
     let deletions = || all.iter().map(|record| Change::Delete { kind: record.kind, id: record.id }).collect();
     world.delta(all.iter().cloned().map(Change::Put).collect());
-    assert_eq!(world.told(11), each(Operation::Create, CREATED.into_iter()));
+    assert_eq!(world.told(13), each(Operation::Create, CREATED.into_iter()));
     world.delta(deletions());
-    assert_eq!(world.told(11), each(Operation::Delete, CREATED.into_iter().rev()));
+    assert_eq!(world.told(13), each(Operation::Delete, CREATED.into_iter().rev()));
     world.full(&all);
-    assert_eq!(world.told(11), each(Operation::Create, CREATED.into_iter()));
+    assert_eq!(world.told(13), each(Operation::Create, CREATED.into_iter()));
     world.full(&[]);
-    assert_eq!(world.told(11), each(Operation::Delete, CREATED.into_iter().rev()));
+    assert_eq!(world.told(13), each(Operation::Delete, CREATED.into_iter().rev()));
     world.told_nothing_else(90);
 }
 
@@ -244,7 +252,7 @@ fn a_full_sync_tells_what_differs_and_not_what_was_sent() {
     let mut world = World::new(tally, events);
     let all = records(one_of_each());
     world.full(&all);
-    world.told(11);
+    world.told(13);
     let service = put(Kind::Service, json!({ "id": id(1), "name": "s", "host": "other" }));
     let Change::Put(service) = service else { unreachable!() };
     let mut next = all.clone();
@@ -268,6 +276,23 @@ fn a_cascade_is_told_children_first_as_the_control_plane_commits_it() {
     let deleted = [(Kind::JwtSecret, 11), (Kind::KeyauthCredential, 10), (Kind::Consumer, 3)];
     assert_eq!(world.told(3), each(Operation::Delete, deleted.into_iter()));
     world.told_nothing_else(92);
+}
+
+#[test]
+fn a_key_that_changes_or_goes_with_its_set_is_told() {
+    let (tally, events) = Tally::watching(&[Kind::KeySet, Kind::Key]);
+    let mut world = World::new(tally, events);
+    world.delta(puts(one_of_each()));
+    world.told(2);
+    world.delta(vec![put(
+        Kind::Key,
+        json!({ "id": id(13), "set": { "id": id(12) }, "kid": "k", "name": "n", "jwk": JWK }),
+    )]);
+    assert_eq!(world.told(1), [(Operation::Update, Kind::Key, 13)]);
+    let cascade = world.live.snapshot().catalog().cascade(Kind::KeySet, id(12).parse().unwrap()).unwrap();
+    world.delta(cascade);
+    let deleted = [(Kind::Key, 13), (Kind::KeySet, 12)];
+    assert_eq!(world.told(2), each(Operation::Delete, deleted.into_iter()));
 }
 
 /// Looks into what it is told.
@@ -333,7 +358,7 @@ fn a_plugin_that_panics_or_is_slow_stops_neither_changes_nor_what_is_told_after(
     let mut world = World::new(tally, events);
     tally.fails.store(true, Ordering::SeqCst);
     world.delta(puts(one_of_each()));
-    assert_eq!(world.told(11), each(Operation::Create, CREATED.into_iter()));
+    assert_eq!(world.told(13), each(Operation::Create, CREATED.into_iter()));
     // While it hangs in a call, versions go live one after the other, and what waits is merged.
     let hangs = tally.gate.lock().unwrap();
     let name = |n: u32| put(Kind::Consumer, json!({ "id": id(3), "username": format!("name-{n}") }));

@@ -165,6 +165,30 @@ fn a_node_that_does_not_know_a_kind_is_sent_nothing_once_there_are_entities_of_i
 }
 
 #[test]
+fn a_node_from_before_keys_is_sent_nothing_while_there_are_some_and_never_hears_of_them() {
+    let mut world = World::new();
+    let from_before = |hello: &mut Hello| {
+        hello.kinds.retain(|kind| ![Kind::KeySet.code(), Kind::Key.code()].contains(&kind.kind));
+    };
+    let set = world.cp.admin_ok("POST", "/key-sets", &json!({ "name": "tokens" }));
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    world.cp.admin_ok("POST", "/key-sets/tokens/keys", &json!({ "kid": "k", "jwk": jwk.to_string() }));
+    let (mut node, welcome, id) = world.node(from_before);
+    let reason = "configured key_sets are unknown to data plane";
+    assert_eq!((welcome.mode, welcome.message.as_str()), (Mode::Withheld, reason));
+    let row = world.row_with(id, "kind_set_incompatible");
+    assert_eq!([&row["withheld"][0]["kind"], &row["withheld"][1]["kind"]], ["key_sets", "keys"]);
+    assert_eq!(row["withheld"][1]["message"], "configured keys are unknown to data plane");
+    world.logged(id, OURS, reason);
+    let (_node, welcome, _) = world.node(|_| {});
+    assert_eq!(welcome.mode, Mode::Full, "a node of today gets all of it");
+    let path = format!("/key-sets/{}", set["id"].as_str().unwrap());
+    assert_eq!(world.cp.admin("DELETE", &path, &Value::Null).status, 204, "its key goes with it");
+    assert!(matches!(node.receive(), Some(Message::FullBegin(_))), "it gets everything, on the same connection");
+    world.row_with(id, "normal");
+}
+
+#[test]
 fn a_node_from_before_ttl_is_sent_nothing_while_there_are_credentials_that_end() {
     let mut world = World::new();
     let from_before = |hello: &mut Hello| {

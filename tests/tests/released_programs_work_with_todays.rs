@@ -117,6 +117,44 @@ fn a_large_full_sync_and_what_follows_it_get_across() {
     }
 }
 
+/// Key sets came later. While there are some, a data plane of then is sent nothing and serves on, be it that it was rolled back
+/// to then with some in its store; once they are gone, it goes on, by a step that does not name them.
+#[test]
+fn a_released_data_plane_goes_on_once_what_it_does_not_know_is_gone() {
+    let Some(then) = programs() else { return };
+    let lab = Lab::new();
+    let mut cp = lab.cp("cp").start();
+    route(&mut cp, "first");
+    let link = Relay::to(cp.address("cluster"));
+    let mut dp = follower(&lab, "dp", &link).of(Some(&then)).start();
+    settle(&mut cp, &mut dp);
+    for round in ["new", "rolled-back"] {
+        cp.admin_ok("POST", "/key-sets", &json!({ "name": "tokens" }));
+        route(&mut cp, round);
+        if round == "rolled-back" {
+            dp = dp.stop().0.of(None).start();
+            settle(&mut cp, &mut dp);
+            dp = dp.stop().0.of(Some(&then)).start();
+        }
+        let withheld = |cp: &mut Daemon| row(cp).filter(|row| row["sync_status"] == "kind_set_incompatible");
+        wait::until("nothing to be sent", || withheld(&mut cp).map(drop));
+        route(&mut cp, &format!("after-{round}"));
+        dp.is_ready();
+        assert_eq!(says(&mut dp, "/first").as_deref(), Some("first"), "{round}");
+        assert_eq!(says(&mut dp, &format!("/after-{round}")), None);
+        assert_eq!(cp.admin("DELETE", "/key-sets/tokens", &json!(null)).status, 204);
+        settle(&mut cp, &mut dp);
+        assert!(says(&mut dp, &format!("/{round}")).is_some() && says(&mut dp, &format!("/after-{round}")).is_some());
+        assert_eq!(dp.sync_status()["mode"], "tail", "{round}: no full sync was needed");
+        assert_eq!(row(&mut cp).expect("a row")["sync_status"], "normal", "{round}");
+    }
+    // Today's program finds what the one of then has left.
+    dp = dp.stop().0.of(None).start();
+    route(&mut cp, "last");
+    settle(&mut cp, &mut dp);
+    assert!(says(&mut dp, "/last").is_some() && says(&mut dp, "/after-rolled-back").is_some());
+}
+
 /// A device is updated and rolled back: one store under today's program, then under the one of then, then under today's.
 #[test]
 fn a_store_goes_from_today_to_then_and_back_without_losing_a_version() {

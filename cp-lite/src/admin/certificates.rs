@@ -8,6 +8,11 @@ use pki::Material;
 /// The DER form of 1.2.840.113549.1.1.1, which says in a certificate that its key is an RSA key (RFC 3279 section 2.3.1).
 const RSA_ENCRYPTION: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
+/// How long public keys on P-256 and P-384 are whose points are compressed.
+const EC_COMPRESSED_BYTES: [usize; 2] = [59, 72];
+/// No RSA key that can be used has a shorter PKCS#1 form.
+const RSA_PKCS1_BYTES_MIN: usize = 100;
+
 /// Reads certificates and keys in full. Texts are Kong's where it has one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct X509;
@@ -23,9 +28,19 @@ impl CertificateChecks for X509 {
 
     /// The outer form: base64 of one DER sequence. Which keys are of use is the plugin's to say.
     fn public_key(&self, pem: &str) -> Result<(), String> {
-        let body: String = pem.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
-        let der = STANDARD.decode(body).map_err(|_| "invalid key".to_owned())?;
-        if der.first() == Some(&0x30) { Ok(()) } else { Err("invalid key".to_owned()) }
+        der(pem).map(drop).ok_or_else(|| "invalid key".to_owned())
+    }
+
+    fn key_pair(&self, public_key: &str, private_key: &str) -> Result<(), String> {
+        let (Some(theirs), Some(ours)) = (der(public_key), pki::inspect::public_key_of(private_key)) else {
+            return Ok(());
+        };
+        // PKCS#1 is what the usual form of an RSA key ends with; a compressed point of a curve is not taken apart.
+        let is_same = theirs == ours || (theirs.len() >= RSA_PKCS1_BYTES_MIN && ours.ends_with(&theirs));
+        if is_same || EC_COMPRESSED_BYTES.contains(&theirs.len()) {
+            return Ok(());
+        }
+        Err("public key does not match private key".to_owned())
     }
 
     fn pair(&self, certificate: &str, private_key: &str) -> Result<(), String> {
@@ -55,6 +70,12 @@ impl CertificateChecks for X509 {
         }
         Ok(())
     }
+}
+
+/// What a PEM text with one key holds, if that is a DER sequence.
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+    STANDARD.decode(body).ok().filter(|der| der.first() == Some(&0x30))
 }
 
 fn inspect(pem: &str) -> Result<pki::inspect::Inspected, String> {

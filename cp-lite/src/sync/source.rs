@@ -125,6 +125,7 @@ impl Published {
                     Some(base) => builder.patch(&record, self.prefix(record.kind, record.id, &gone), &base),
                     None => builder.put(&record),
                 },
+                Change::Delete { kind, .. } if form.unknown.contains(kind) => continue,
                 Change::Delete { kind, id } => builder.delete(kind, id),
             };
         }

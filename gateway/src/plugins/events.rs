@@ -64,7 +64,7 @@ impl<'s> Entity<'s> {
     }
 
     /// The entity as requests see it. `None` if it is of another kind, or held in no form because no request needs it (a
-    /// plugin that is not enabled).
+    /// plugin that is not enabled, a key).
     #[must_use]
     pub fn get<T: Held>(&self) -> Option<&'s T> {
         if T::KIND == self.kind { T::of(self.snapshot, self.id) } else { None }

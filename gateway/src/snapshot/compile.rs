@@ -109,6 +109,8 @@ impl Snapshot {
                 self.put_keyauth(kinds::keyauth_credentials::KeyauthCredential::decode(body_bytes).map_err(body)?);
             }
             Kind::JwtSecret => self.put_jwt(kinds::jwt_secrets::JwtSecret::decode(body_bytes).map_err(body)?)?,
+            // No request needs them yet: the catalog, which has read the body, has all that events tell.
+            Kind::KeySet | Kind::Key => {}
         }
         Ok(())
     }
@@ -138,6 +140,7 @@ impl Snapshot {
             Kind::CaCertificate => drop(self.ca_certificates.remove(id.0)),
             Kind::KeyauthCredential => drop(self.keyauth.remove(id.0)),
             Kind::JwtSecret => drop(self.jwt.remove(id.0)),
+            Kind::KeySet | Kind::Key => {}
         }
     }
 

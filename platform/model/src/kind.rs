@@ -31,6 +31,10 @@ pub enum Kind {
     KeyauthCredential = 10,
     /// `jwt_secrets`
     JwtSecret = 11,
+    /// `key_sets`
+    KeySet = 12,
+    /// `keys`
+    Key = 13,
 }
 
 /// Canonical JSON to body bytes.
@@ -135,7 +139,7 @@ impl Unique {
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 11;
+pub const KINDS: usize = 13;
 
 /// All kinds, parents before children, so that loading in this order meets every reference after what it points to.
 pub static ALL: [&KindDef; KINDS] = [
@@ -149,6 +153,8 @@ pub static ALL: [&KindDef; KINDS] = [
     &kinds::consumers::DEF,
     &kinds::keyauth_credentials::DEF,
     &kinds::jwt_secrets::DEF,
+    &kinds::key_sets::DEF,
+    &kinds::keys::DEF,
     &kinds::plugins::DEF,
 ];
 

@@ -6,6 +6,7 @@ mod checks;
 mod field;
 mod fill;
 pub(crate) mod host;
+pub(crate) mod jwk;
 mod lifetime;
 pub(crate) mod pem;
 pub(crate) mod route;
@@ -79,6 +80,12 @@ pub trait CertificateChecks {
     /// # Errors
     /// Why it does not.
     fn public_key(&self, pem: &str) -> Result<(), String>;
+
+    /// The two PEM keys are of one pair. Keys of a sort that the implementation does not know pass.
+    ///
+    /// # Errors
+    /// Kong's text is `public key does not match private key`.
+    fn key_pair(&self, public_key: &str, private_key: &str) -> Result<(), String>;
 
     /// The key is the certificate's.
     ///

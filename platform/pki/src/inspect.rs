@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::material::{Material, PkiError};
 use crate::proxy::certify;
-use crate::{Digest, Validity};
+use crate::{Digest, Validity, provider};
 
 /// What a certificate says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +57,15 @@ pub fn check_pair(cert_pem: &str, key_pem: &str) -> Result<(), PkiError> {
     certify(&Material::text("certificate", cert_pem), &Material::text("key", key_pem)).map(|_| ())
 }
 
+/// The public key that goes with a private one given as PEM text, as DER (RFC 5280 §4.1.2.7); none where this build cannot use
+/// keys of that sort.
+#[must_use]
+pub fn public_key_of(key_pem: &str) -> Option<Vec<u8>> {
+    let private = Material::text("key", key_pem).private_key().ok()?;
+    let key = provider().key_provider.load_private_key(private).ok()?;
+    key.public_key().map(|public| public.to_vec())
+}
+
 fn sans(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
     extension.value.general_names.iter().filter_map(san).collect()
@@ -95,5 +104,13 @@ mod tests {
         check_pair(&pair.cert_pem, &pair.key_pem).unwrap();
         let other = issue::gen_cert(2, 1_700_000_000).unwrap();
         assert!(matches!(check_pair(&pair.cert_pem, &other.key_pem), Err(PkiError::KeyMismatch { .. })));
+    }
+
+    #[test]
+    fn tells_the_public_key_of_a_private_one() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let public = rcgen::PublicKeyData::subject_public_key_info(&key);
+        assert_eq!(public_key_of(&key.serialize_pem()), Some(public));
+        assert_eq!(public_key_of("-----BEGIN PRIVATE KEY-----\nBAUGBw==\n-----END PRIVATE KEY-----\n"), None);
     }
 }

@@ -12,6 +12,7 @@ mod tests;
 pub use reason::{Incompatible, Remark, SyncStatus};
 
 use crate::message::{Hello, PluginVersion};
+use model::kind::{ALL, KINDS};
 use model::{Id, Kind};
 
 /// The most reasons that are told of one node.
@@ -43,6 +44,28 @@ pub struct FieldInUse {
     pub entity: Id,
     /// How many do.
     pub entities: usize,
+}
+
+/// Kinds that this build knows and a node does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct UnknownKinds(u64);
+
+/// A kind is a bit of a word.
+const _: () = assert!(KINDS <= 64);
+
+impl UnknownKinds {
+    /// Those of a node.
+    #[must_use]
+    pub fn of(node: &Hello) -> Self {
+        let unknown = ALL.iter().filter(|def| !node.kinds.iter().any(|known| known.kind == def.kind.code()));
+        Self(unknown.fold(0, |kinds, def| kinds | 1 << def.kind.index()))
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contains(self, kind: Kind) -> bool {
+        self.0 & (1 << kind.index()) != 0
+    }
 }
 
 /// What is to be done with a node that may connect.

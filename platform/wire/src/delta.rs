@@ -15,6 +15,7 @@ pub use read::Assembler;
 pub(crate) use build::push_entity;
 pub(crate) use read::{Stop, read_entity};
 
+use crate::compat::UnknownKinds;
 use crate::patch::Patch;
 use model::{Change, Id, Kind, Record};
 use std::sync::Arc;
@@ -129,6 +130,9 @@ pub struct Form {
     pub patches: bool,
     /// With its operations packed.
     pub packed: bool,
+    /// Without what was deleted of these kinds: whoever does not know them has nothing of them, and refuses a step that
+    /// names them. There are entities of none of them at the step's end, or nothing would be sent.
+    pub unknown: UnknownKinds,
 }
 
 /// A complete step. All of it is applied, or nothing.

@@ -533,6 +533,34 @@ fn a_node_without_a_configured_plugin_or_kind_stays_connected_and_gets_nothing_u
     assert_eq!((pair.report().status, pair.staged.len()), (SyncStatus::Normal, 1));
 }
 
+/// A node of before a kind: once there are no entities of it any more, nothing that it is sent names the kind.
+#[test]
+fn what_was_deleted_of_a_kind_that_a_node_does_not_know_is_left_out_of_its_steps() {
+    for knows in [false, true] {
+        let (base, mut identity) = (db(5), identity());
+        if !knows {
+            identity.kinds.retain(|known| known.kind != Kind::Consumer.code());
+        }
+        let have = have(&base, 5);
+        let mut pair = Pair::with(base, have, identity, cp::Config::new(Id(2), "0.1.0".into()));
+        pair.db.in_use.kinds = vec![Kind::Route.code(), Kind::Consumer.code()];
+        pair.db.commit(&[((Kind::Consumer, Id(1)), Some(b"ann".to_vec()))]);
+        pair.head_changed();
+        assert_eq!(pair.staged.len(), usize::from(knows));
+        if knows {
+            pair.apply(6);
+        }
+        pair.db.in_use.kinds = vec![Kind::Route.code()];
+        pair.db.commit(&[((Kind::Consumer, Id(1)), None)]);
+        pair.head_changed();
+        let delta = pair.staged.last().expect("a step");
+        assert_eq!((delta.to, delta.ops.len(), delta.root), (7, usize::from(knows), root_of(pair.db.state())));
+        pair.apply(7);
+        let report = pair.report();
+        assert_eq!((report.applied, report.durable, report.status), (7, 7, SyncStatus::Normal));
+    }
+}
+
 #[test]
 fn a_node_newer_than_the_control_plane_is_refused_at_the_greeting() {
     let newer = dp::Identity { software: "0.2.0".into(), ..identity() };

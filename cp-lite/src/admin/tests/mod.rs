@@ -4,6 +4,7 @@ mod api;
 mod apply;
 mod entities;
 mod follower;
+mod keys;
 mod lookup;
 mod races;
 mod socket;
@@ -120,6 +121,10 @@ impl Lab {
             Kind::CaCertificate => json!({"cert": authority(n)}),
             Kind::KeyauthCredential => json!({"key": format!("key-{n}")}),
             Kind::JwtSecret => json!({"key": format!("iss-{n}"), "secret": "s"}),
+            Kind::KeySet => json!({"name": format!("set-{n}")}),
+            Kind::Key => {
+                json!({"name": format!("key-{n}"), "kid": format!("kid-{n}"), "jwk": jwk(&format!("kid-{n}"))})
+            }
         };
         // A plugin of the same name needs a scope of its own.
         let scoped = def.kind == Kind::Plugin;
@@ -141,6 +146,11 @@ pub(super) fn pair() -> &'static (String, String) {
         let pair = pki::issue::gen_cert(30, u64::try_from(NOW_S).unwrap()).unwrap();
         (pair.cert_pem, pair.key_pem)
     })
+}
+
+/// A public key as a JWK of this name.
+pub(super) fn jwk(kid: &str) -> String {
+    json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}).to_string()
 }
 
 /// A CA certificate of its own, PEM.

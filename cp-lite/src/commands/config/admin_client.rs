@@ -105,7 +105,12 @@ impl AdminClient {
     async fn collection(&self, kind: Kind, path: &str, into: &mut Vec<(Kind, Object)>) -> Result<(), ExitError> {
         let mut next = format!("/{path}?size={PAGE_SIZE}");
         for _ in 0..PAGES_MAX {
-            let mut page = self.get(&next).await?;
+            let mut page = match self.request(Method::GET, &next, None).await? {
+                (StatusCode::OK, page) => page,
+                // From before the kind: it has nothing of it.
+                (StatusCode::NOT_FOUND, _) => return Ok(()),
+                (status, answer) => return Err(self.unexpected(&next, status, &answer)),
+            };
             let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) else {
                 return Err(self.odd(&format!("/{path} is no list")));
             };
@@ -131,8 +136,12 @@ impl AdminClient {
     pub(in crate::commands) async fn get(&self, path: &str) -> Result<Value, ExitError> {
         match self.request(Method::GET, path, None).await? {
             (StatusCode::OK, answer) => Ok(answer),
-            (status, answer) => Err(self.odd(&format!("{path} answers {status}: {}", message_of(&answer)))),
+            (status, answer) => Err(self.unexpected(path, status, &answer)),
         }
+    }
+
+    fn unexpected(&self, path: &str, status: StatusCode, answer: &Value) -> ExitError {
+        self.odd(&format!("{path} answers {status}: {}", message_of(answer)))
     }
 
     /// The answer to a `POST`, whatever it is.

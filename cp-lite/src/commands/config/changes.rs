@@ -3,6 +3,7 @@
 use super::plan::{Plan, Step};
 use model::Kind;
 use model::body::Object;
+use model::schema::Field;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -44,7 +45,7 @@ pub(super) fn name(step: &Step) -> String {
     let singular = def.name.trim_end_matches('s');
     let entity = step.after.as_ref().or(step.before.as_ref());
     let text = |field: &str| entity.and_then(|entity| entity.get(field)?.as_str());
-    let named = def.endpoint_key.filter(|field| !is_secret(step.kind, field)).and_then(text);
+    let named = def.endpoint_key.filter(|name| !def.schema.field(name).is_some_and(is_secret)).and_then(text);
     match (named, text("name")) {
         (Some(name), _) => format!("{singular} '{name}'"),
         (None, Some(name)) => format!("{singular} '{name}' ({})", step.id),
@@ -58,24 +59,32 @@ fn fields(kind: Kind, before: &Object, after: &Object, text: &mut String) {
         if old == new || matches!(name.as_str(), "created_at" | "updated_at") {
             continue;
         }
-        if is_secret(kind, name) {
-            _ = writeln!(text, "    {name}: changed (not shown)");
-        } else {
-            differences(name, old, new, text);
-        }
+        differences(name, kind.def().schema.field(name), old, new, text);
     }
 }
 
-/// The leaves that differ, each with its path.
-fn differences(path: &str, old: &Value, new: &Value, text: &mut String) {
-    let (Value::Object(before), Value::Object(after)) = (old, new) else {
-        _ = writeln!(text, "    {path}: {} → {}", short(old), short(new));
-        return;
+/// The leaves that differ, each with its path. A record with secrets in it is told by its leaves, also where it comes or goes.
+fn differences(path: &str, field: Option<&Field>, old: &Value, new: &Value, text: &mut String) {
+    let inner = field.and_then(Field::inner).filter(|inner| inner.iter().any(holds_secrets));
+    let none = Object::new();
+    let (before, after) = match (old, new) {
+        (Value::Object(before), Value::Object(after)) => (before, after),
+        (Value::Object(before), Value::Null) if inner.is_some() => (before, &none),
+        (Value::Null, Value::Object(after)) if inner.is_some() => (&none, after),
+        _ if field.is_some_and(holds_secrets) => {
+            _ = writeln!(text, "    {path}: changed (not shown)");
+            return;
+        }
+        _ => {
+            _ = writeln!(text, "    {path}: {} → {}", short(old), short(new));
+            return;
+        }
     };
     for name in after.keys().chain(before.keys().filter(|name| !after.contains_key(*name))) {
         let (old, new) = (before.get(name).unwrap_or(&Value::Null), after.get(name).unwrap_or(&Value::Null));
         if old != new {
-            differences(&format!("{path}.{name}"), old, new, text);
+            let field = inner.and_then(|inner| inner.iter().find(|field| field.name == *name));
+            differences(&format!("{path}.{name}"), field, old, new, text);
         }
     }
 }
@@ -89,7 +98,11 @@ fn short(value: &Value) -> String {
 }
 
 /// Keys and secrets; generated ones are, too.
-fn is_secret(kind: Kind, name: &str) -> bool {
-    let field = kind.def().schema.field(name);
-    field.is_some_and(|field| field.secret || (field.auto && !matches!(name, "id" | "created_at" | "updated_at")))
+fn is_secret(field: &Field) -> bool {
+    field.secret || (field.auto && !matches!(field.name, "id" | "created_at" | "updated_at"))
+}
+
+/// Whether the value is a secret, or a record with one in it.
+fn holds_secrets(field: &Field) -> bool {
+    is_secret(field) || field.inner().is_some_and(|inner| inner.iter().any(holds_secrets))
 }

@@ -123,6 +123,31 @@ fn what_was_applied_shows_no_difference_and_is_one_version() {
 }
 
 #[test]
+fn what_differs_in_a_key_is_told_without_its_secrets() {
+    let lab = Lab::start();
+    let (first, second) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let file = |form: String| {
+        format!("_format_version: '3.0'\nkey_sets:\n- name: tokens\n  keys:\n  - {{name: one, kid: k, {form}}}\n")
+    };
+    let pem = |pair: &rcgen::KeyPair| file(format!("pem: {{private_key: {:?}}}", pair.serialize_pem()));
+    let both = |pair: &rcgen::KeyPair| {
+        file(format!("pem: {{private_key: {:?}, public_key: {:?}}}", pair.serialize_pem(), pair.public_key_pem()))
+    };
+    let jwk = file("jwk: '{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}'".into());
+    let out = lab.applied(&pem(&first));
+    assert!(out.contains("create key_set 'tokens'\n") && out.contains("create key 'one'\n"), "{out}");
+    for (file, lines) in [
+        (both(&second), vec!["    pem.private_key: changed (not shown)", "    pem.public_key: null → "]),
+        (jwk, vec!["    jwk: changed (not shown)", "    pem.private_key: changed (not shown)"]),
+        (pem(&first), vec!["    jwk: changed (not shown)", "    pem.private_key: changed (not shown)"]),
+    ] {
+        let out = lab.applied(&file);
+        assert!(lines.iter().all(|line| out.contains(line)), "{out}");
+        assert!(!out.contains("PRIVATE") && !out.contains("11qYAYKx"), "{out}");
+    }
+}
+
+#[test]
 fn a_dump_is_a_file_that_shows_no_difference_and_dumps_the_same() {
     let lab = Lab::start();
     lab.applied(SAMPLE);

@@ -106,6 +106,40 @@ plugins:
     assert_eq!(ids(Kind::Plugin), ["6225acf7-9b86-59b0-9105-6f7898fd6007", "27586436-7f7c-520c-a327-ee701cdef93f"]);
 }
 
+/// The same of keys, which have names, or else a `kid` in a set or in none.
+#[test]
+fn keys_stand_below_their_set_or_name_it() {
+    let jwk = |kid: &str| {
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+            .to_string()
+    };
+    let (one, two, three) = (jwk("k1"), jwk("k2"), jwk("k3"));
+    let nested = json!({"_format_version": "2.1", "key_sets": [{"name": "tokens", "keys": [
+        {"name": "signing", "kid": "k1", "jwk": one}, {"kid": "k2", "jwk": two}]}], "keys": [{"kid": "k3", "jwk": three}]});
+    let nested = declared(&nested.to_string());
+    let set = "e311d726-910f-5067-86dc-90e0383f3c22";
+    let key = |id: &str, name: Value, kid: &str, jwk: &str, set: Value| {
+        json!({"id": id, "set": set, "name": name, "kid": kid, "jwk": jwk, "pem": null, "tags": null,
+               "created_at": NOW_MS / 1000, "updated_at": NOW_MS / 1000})
+    };
+    let in_set = json!({"id": set});
+    let expected = [
+        key("d96c9915-6e8e-5a96-a27a-20813df0a73f", json!("signing"), "k1", &one, in_set.clone()),
+        key("0b9853c6-336f-55b6-b28a-17bf29ae3214", Value::Null, "k2", &two, in_set.clone()),
+        key("eb90af52-7f72-5026-9b17-7c3fd3fb22f5", Value::Null, "k3", &three, Value::Null),
+    ];
+    assert_eq!(shown(&nested, Kind::Key), expected);
+    assert_eq!(shown(&nested, Kind::KeySet)[0]["id"], set);
+    for reference in [json!("tokens"), json!({"name": "tokens"}), in_set] {
+        let flat = json!({"_format_version": "3.0", "keys": [{"name": "signing", "kid": "k1", "jwk": one, "set": reference}],
+            "key_sets": [{"name": "tokens", "id": set}]});
+        assert_eq!(shown(&declared(&flat.to_string()), Kind::Key), expected[..1]);
+    }
+    let twice =
+        json!({"_format_version": "1.1", "keys": [{"kid": "k1", "jwk": one}, {"name": "n", "kid": "k1", "jwk": one}]});
+    assert_eq!(mistakes(&twice.to_string()).len(), 1, "one kid among the keys without a set");
+}
+
 #[test]
 fn entities_without_names_have_the_same_ids_at_every_reading() {
     let text = r#"{"_format_version": "3.0", "routes": [{"paths": ["/a"]}, {"paths": ["/b"]}, {"paths": ["/a"]}]}"#;
@@ -329,6 +363,10 @@ fn secrets_are_not_in_messages() {
         "_format_version: '3.0'\nkeyauth_credentials:\n- {key: s3cret, consumer: nobody}\n- {key: s3cret, x: 1}\n";
     let all = mistakes(text).join("\n");
     assert!(all.contains("keyauth_credential 1 consumer") && !all.contains("s3cret"), "{all}");
+    let text = "_format_version: '3.0'\nkeys:\n- {kid: a, jwk: s3cret}\n- {kid: b, pem: {private_key: s3cret}}\n\
+                - {name: c, jwk: '{\"kid\":\"s3cret\"}'}\n";
+    let all = mistakes(text).join("\n");
+    assert!(all.contains("key 1:") && all.contains("key 2 pem:") && !all.contains("s3cret"), "{all}");
 }
 
 #[test]
@@ -383,6 +421,11 @@ consumers:
 plugins:
 - {name: request-termination, service: orders, consumer: "on", config: {status_code: 418, message: "no: really"}}
 - {name: jwt, enabled: false}
+key_sets:
+- name: tokens
+  keys:
+  - {kid: k, jwk: '{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}'}
+  - {name: a pair, kid: p, pem: {private_key: "-----BEGIN PRIVATE KEY-----\nBAUGBw==\n-----END PRIVATE KEY-----\n"}}
 "#;
 
 #[test]

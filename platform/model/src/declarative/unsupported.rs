@@ -2,7 +2,7 @@
 //! that it has unknown fields.
 
 /// Kong's name of a collection, or of the list of it below a parent, and why it is not to be had.
-const COLLECTIONS: [(&str, &str); 24] = [
+const COLLECTIONS: [(&str, &str); 22] = [
     ("acls", "acl groups are not supported"),
     ("acme_storage", "the acme plugin is not supported"),
     ("basicauth_credentials", "basic-auth credentials are not supported"),
@@ -13,8 +13,6 @@ const COLLECTIONS: [(&str, &str); 24] = [
     ("graphql_ratelimiting_advanced_cost_decoration", "entities of Kong's enterprise plugins are not supported"),
     ("groups", "consumer groups are not supported"),
     ("hmacauth_credentials", "hmac-auth credentials are not supported"),
-    ("key_sets", "key sets are not supported"),
-    ("keys", "keys are not supported"),
     ("licenses", "licenses of Kong's enterprise edition are not supported"),
     ("mtls_auth_credentials", "mtls-auth credentials are not supported"),
     ("oauth2_authorization_codes", "oauth2 entities are not supported"),

@@ -67,6 +67,8 @@ const ORDER: [Kind; KINDS] = [
     Kind::Certificate,
     Kind::Sni,
     Kind::CaCertificate,
+    Kind::KeySet,
+    Kind::Key,
 ];
 
 /// Writes a whole configuration, given as the Admin API shows its entities, as a 3.0 file.

@@ -78,6 +78,12 @@ fn samples() -> Vec<(Kind, Value)> {
             json!({"id": A, "created_at": 1_700_000_000, "consumer": b, "key": "k", "secret": "s",
                 "rsa_public_key": "p", "algorithm": "EdDSA", "tags": ["t"]}),
         ),
+        (Kind::KeySet, times(json!({"id": A, "name": "n", "tags": ["t"]}))),
+        (
+            Kind::Key,
+            times(json!({"id": A, "set": b, "name": "n", "kid": "k", "jwk": "j",
+                "pem": {"private_key": "r", "public_key": "u"}, "tags": ["t"]})),
+        ),
         (
             Kind::KeyauthCredential,
             json!({"id": A, "created_at": 1_700_000_000, "consumer": b, "key": "k", "tags": null,
@@ -124,6 +130,9 @@ const GOLDEN: &[&str] = &[
     "0000000000000000000000000000000a80c49fd50c0000000000000000000000000000000b016b01010174",
     "0000000000000000000000000000000a80c49fd50c0000000000000000000000000000000b016b010173010170010c010101\
      74",
+    "0000000000000000000000000000000a01016e0101017480c49fd50c82c49fd50c",
+    "0000000000000000000000000000000a010000000000000000000000000000000b01016e016b01016a010601017201017501\
+     01017480c49fd50c82c49fd50c",
     "0000000000000000000000000000000a80c49fd50c0000000000000000000000000000000b016b0001f8c49fd50c",
 ];
 
@@ -218,7 +227,8 @@ fn references_that_cascade_are_those_of_kong() {
     assert_eq!(facts(Kind::Sni).refs, [refers("certificate", Kind::Certificate, 11, false)]);
     assert_eq!(facts(Kind::KeyauthCredential).refs, [refers("consumer", Kind::Consumer, 11, true)]);
     assert_eq!(facts(Kind::JwtSecret).refs, [refers("consumer", Kind::Consumer, 11, true)]);
-    for kind in [Kind::Consumer, Kind::Certificate, Kind::CaCertificate] {
+    assert_eq!(facts(Kind::Key).refs, [refers("set", Kind::KeySet, 11, true)]);
+    for kind in [Kind::Consumer, Kind::Certificate, Kind::CaCertificate, Kind::KeySet] {
         assert_eq!(facts(kind).refs, []);
     }
 }
@@ -256,6 +266,8 @@ fn unique_values_are_those_of_kong() {
     assert_eq!(facts(Kind::Target).uniques, uniques(&[("upstream,target", &format!("{B}:h:1"))]));
     assert_eq!(facts(Kind::CaCertificate).uniques, uniques(&[("cert_digest", "d")]));
     assert_eq!(facts(Kind::KeyauthCredential).uniques, uniques(&[("key", "k")]));
+    assert_eq!(facts(Kind::KeySet).uniques, uniques(&[("name", "n")]));
+    assert_eq!(facts(Kind::Key).uniques, uniques(&[("name", "n"), ("kid,set", &format!("k:{B}"))]));
 }
 
 #[test]

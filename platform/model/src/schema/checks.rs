@@ -22,6 +22,13 @@ pub(super) fn run(
                     found.add_entity(format!("{when}{}", at_least_one_of(&prefixed(prefix, fields))));
                 }
             }
+            EntityCheck::MutuallyExclusive(fields) => {
+                let set: Vec<_> = fields.iter().copied().filter(|field| !is_empty(get(entity, field))).collect();
+                if set.len() > 1 {
+                    let list = quoted(&prefixed(prefix, &set));
+                    found.add_entity(format!("only one or none of these fields must be set: {list}"));
+                }
+            }
             EntityCheck::MutuallyRequired(fields) => {
                 let set = fields.iter().filter(|field| !is_empty(get(entity, field))).count();
                 if set != 0 && set != fields.len() && !faulty(found, prefix, fields) {

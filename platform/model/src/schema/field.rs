@@ -114,6 +114,8 @@ pub enum Rule {
 pub enum EntityCheck {
     /// At least one of these is set and not empty.
     AtLeastOneOf(&'static [&'static str]),
+    /// No more than one of these is set.
+    MutuallyExclusive(&'static [&'static str]),
     /// All of these are set, or none.
     MutuallyRequired(&'static [&'static str]),
     /// Those that are set differ.
@@ -250,6 +252,15 @@ impl Field {
     #[must_use]
     pub const fn foreign(name: &'static str, collection: &'static str) -> Self {
         Self::new(name, Type::Foreign(collection))
+    }
+
+    /// The fields of a record; none for all else.
+    #[must_use]
+    pub const fn inner(&self) -> Option<&'static [Self]> {
+        match self.ty {
+            Type::Record(fields) => Some(fields),
+            _ => None,
+        }
     }
 
     /// With these rules.

@@ -124,6 +124,7 @@ impl EntityCheck {
     fn shown(&self) -> Option<Value> {
         match self {
             Self::AtLeastOneOf(fields) => Some(json!({"at_least_one_of": fields})),
+            Self::MutuallyExclusive(fields) => Some(json!({"mutually_exclusive": fields})),
             Self::MutuallyRequired(fields) => Some(json!({"mutually_required": fields})),
             Self::Distinct(fields) => Some(json!({"distinct": fields})),
             Self::Custom { .. } => None,

@@ -17,6 +17,7 @@ const OTHER: &str = "0dc6f45b-8f8d-40d2-a504-473544ee190b";
 
 /// A certificate's outer shape; what is inside is not looked at here.
 const CERT: &str = "-----BEGIN CERTIFICATE-----\nAAECAw==\n-----END CERTIFICATE-----\n";
+const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nBAUGBw==\n-----END PRIVATE KEY-----\n";
 
 fn object(value: Value) -> Object {
@@ -189,6 +190,15 @@ fn types_and_lengths_have_kongs_texts() {
             "key",
             "vault references are not supported yet: {vault://env/key}",
         ),
+        (Kind::Key, json!({"pem": {"public_key": "x"}}), "pem", "could not load public key"),
+        (Kind::Key, json!({"pem": {"private_key": "x"}}), "pem", "could not load private key"),
+        (
+            Kind::Key,
+            json!({"jwk": "{vault://env/key}"}),
+            "jwk",
+            "vault references are not supported yet: {vault://env/key}",
+        ),
+        (Kind::Key, json!({"jwk": {"kty": "RSA"}}), "jwk", "expected a string"),
         (Kind::Sni, json!({"name": "1.2.3.4"}), "name", "must not be an IP"),
         (Kind::Sni, json!({"name": "a.*.b"}), "name", "wildcard must be leftmost or rightmost character"),
     ];
@@ -431,6 +441,23 @@ fn a_jwt_secret_for_public_keys_has_one() {
 }
 
 #[test]
+fn a_key_has_one_form_and_a_jwk_its_name() {
+    let entity = |input: Value, text: &str| {
+        refuses(Kind::Key, input, &format!("schema violation ({text})"), json!({"@entity": [text]}));
+    };
+    entity(json!({"kid": "k"}), "at least one of these fields must be non-empty: 'pem', 'jwk'");
+    let both = json!({"kid": "k", "jwk": JWK, "pem": {"private_key": KEY}});
+    entity(both, "only one or none of these fields must be set: 'pem', 'jwk'");
+    entity(json!({"kid": "other", "jwk": JWK}), "kid in jwk.kid must be equal to keys.kid");
+    entity(json!({"kid": "36", "jwk": r#"{"kid": "36"}"#}), "could not load JWK, likely not a valid key");
+    let text = "at least one of these fields must be non-empty: 'private_key', 'public_key'";
+    let error = check(Kind::Key, json!({"kid": "k", "pem": {}})).unwrap_err();
+    assert_eq!(error["fields"]["pem"], json!({"@entity": [text]}));
+    complains(Kind::Key, json!({"jwk": JWK}), "kid", "required field missing");
+    assert_eq!(takes(Kind::Key, json!({"kid": "k", "jwk": JWK}))["jwk"], JWK);
+}
+
+#[test]
 fn an_unknown_plugin_is_refused_by_name_and_nothing_else_said() {
     let text = "plugin 'acme' not enabled; add it to the 'plugins' configuration property";
     refuses(
@@ -553,6 +580,20 @@ fn schemas_are_shown_as_kong_shows_them() {
     assert_eq!(find("sources")["elements"]["fields"][1], port);
     let upstreams = Kind::Upstream.def().schema.to_json();
     assert_eq!(upstreams["entity_checks"][0]["conditional"]["if_match"], json!({"match": "^header$"}));
+    let keys = Kind::Key.def().schema.to_json();
+    let one_form = json!([{"mutually_exclusive": ["pem", "jwk"]}, {"at_least_one_of": ["pem", "jwk"]}]);
+    assert_eq!(keys["entity_checks"], one_form);
+    let halves = json!({
+        "type": "record",
+        "fields": [
+            {"private_key": {"type": "string", "encrypted": true, "referenceable": true}},
+            {"public_key": {"type": "string", "referenceable": true}},
+        ],
+        "entity_checks": [{"at_least_one_of": ["private_key", "public_key"]}],
+    });
+    assert_eq!(keys["fields"][5]["pem"], halves);
+    let set = json!({"type": "foreign", "reference": "key_sets", "on_delete": "cascade"});
+    assert_eq!(keys["fields"][1]["set"], set);
     let plugin = crate::plugins::find("key-auth").unwrap().to_json();
     let config = plugin["fields"].as_array().unwrap().iter().find_map(|field| field.get("config")).unwrap();
     assert_eq!(

@@ -30,7 +30,7 @@ pub trait Source {
     fn in_use(&self) -> &InUse;
     /// The step from `from` (between floor and head) to head: each entity that changed since once, as it is at head.
     /// Nodes at the same version share the encoding. `None` when it is over the limits of a DELTA. It need not make use of
-    /// all that `form` allows.
+    /// all that `form` allows; what that leaves out is left out.
     fn delta(&self, from: u64, form: Form) -> Option<Arc<Encoded>>;
     /// What packs a step that is written for one node alone.
     fn packer(&self) -> &dyn Pack {

@@ -3,7 +3,7 @@
 
 use super::overtake::Overtaking;
 use super::{Action, Closed, Report, Session, Source, State, Work};
-use crate::compat::{self, SyncStatus, Verdict};
+use crate::compat::{self, SyncStatus, UnknownKinds, Verdict};
 use crate::delta::{Builder, Encoded, Entity, Form, Op};
 use crate::full::{Offer, Sender, Wanted};
 use crate::message::{ByeReason, CODEC_DICTIONARY, CODEC_ZSTD, Hello, Message, Mode};
@@ -110,7 +110,8 @@ impl Session {
     /// How a step may be written for this node now.
     pub(super) fn form(&self) -> Form {
         let packed = self.node.as_ref().is_some_and(|node| node.takes(CODEC_DICTIONARY));
-        Form { patches: self.patching.is_on(), packed }
+        let unknown = self.node.as_ref().map(|node| UnknownKinds::of(node)).unwrap_or_default();
+        Form { patches: self.patching.is_on(), packed, unknown }
     }
 
     pub(super) fn send_delta(&mut self, step: &Encoded, out: &mut Vec<Action>) {

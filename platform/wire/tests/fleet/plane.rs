@@ -211,7 +211,7 @@ impl Source for View {
                 None => builder.put(record),
             };
         }
-        for (kind, id) in gone {
+        for (kind, id) in gone.into_iter().filter(|(kind, _)| !form.unknown.contains(*kind)) {
             builder.delete(kind, id);
         }
         if form.packed { builder.finish_packed(&Zstd) } else { builder.finish() }.map(Arc::new)

@@ -164,6 +164,7 @@ impl Source for Db {
                     Some(base) => drop(builder.patch(record, self.prefix(from, kind, id), &base.body)),
                     None => drop(builder.put(record)),
                 },
+                None if form.unknown.contains(kind) => {}
                 None if self.is_tombstone_kept((kind, id)) => drop(builder.delete(kind, id)),
                 None => {}
             }

@@ -45,8 +45,12 @@ pub(crate) fn configuration(lab: &Lab) -> Vec<Value> {
             json!({ "id": id(15), "consumer": key(12), "key": "for-long", "ttl": days.min(100_000_000) }),
         ),
         put("jwt_secrets", json!({ "id": id(16), "consumer": key(12), "key": "issuer", "secret": "secret" })),
+        put("key_sets", json!({ "id": id(17), "name": "frozen" })),
+        put("keys", json!({ "id": id(18), "set": key(17), "name": "frozen", "kid": "frozen", "jwk": JWK })),
     ]
 }
+
+const JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"frozen","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 fn authority() -> String {
     let mut params = rcgen::CertificateParams::new(["frozen.example".to_owned()]).expect("a name");

@@ -104,6 +104,17 @@ fn the_small_kinds_get_kongs_defaults() {
             json!({"id": ID, "created_at": s, "consumer": other, "key": "k", "secret": "x", "rsa_public_key": null,
                    "algorithm": "HS256", "tags": null}),
         ),
+        (
+            Kind::KeySet,
+            json!({"name": "any text"}),
+            json!({"id": ID, "name": "any text", "tags": null, "created_at": s, "updated_at": s}),
+        ),
+        (
+            Kind::Key,
+            json!({"kid": "k", "pem": {"private_key": KEY}}),
+            json!({"id": ID, "set": null, "name": null, "kid": "k", "jwk": null,
+                   "pem": {"private_key": KEY, "public_key": null}, "tags": null, "created_at": s, "updated_at": s}),
+        ),
     ];
     for (kind, input, expected) in cases {
         assert_eq!(takes(kind, input).to_string(), expected.to_string());

@@ -1,7 +1,7 @@
 //! What holds for entities of every kind, made up from the tables themselves.
 
 use super::super::{Field, Rule, Type};
-use super::{CERT, KEY, OTHER, with_cx};
+use super::{CERT, JWK, KEY, OTHER, with_cx};
 use crate::body::Object;
 use crate::kind::ALL;
 use crate::{Id, Kind};
@@ -105,6 +105,10 @@ fn any_entity() -> BoxedStrategy<(Kind, Object)> {
             entities(kind.def().schema.fields).prop_map(move |mut entity| {
                 if kind == Kind::Plugin {
                     entity.insert("name".to_owned(), json!(name));
+                }
+                // No text that is made up is a JWK, and a key has one form only.
+                if kind == Kind::Key && entity.get("pem").is_none_or(Value::is_null) {
+                    entity.extend([("kid".to_owned(), json!("k")), ("jwk".to_owned(), json!(JWK))]);
                 }
                 (kind, entity)
             })
