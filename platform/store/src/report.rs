@@ -1,12 +1,16 @@
 //! What a store wants its operator to know: that something was wrong with it and how it was made right, and how far it
 //! has come with what takes long.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// So many reports are kept, the latest.
+const REPORTS_MAX: usize = 8;
 
 /// Something that was wrong with the store's files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +28,7 @@ pub struct Reports(Arc<Mutex<Said>>);
 #[derive(Default, Debug)]
 struct Said {
     last: Option<Report>,
+    all: VecDeque<Report>,
     count: u64,
     ruined: Option<String>,
     passes: u64,
@@ -44,6 +49,12 @@ impl Reports {
     #[must_use]
     pub fn last(&self) -> Option<Report> {
         self.said().last.clone()
+    }
+
+    /// The last few, each for itself, the latest last.
+    #[must_use]
+    pub fn all(&self) -> Vec<Report> {
+        self.said().all.iter().cloned().collect()
     }
 
     /// How many there were.
@@ -93,6 +104,10 @@ impl Reports {
     pub(crate) fn set(&self, report: Report) {
         let mut said = self.said();
         said.count += 1;
+        if said.all.len() == REPORTS_MAX {
+            said.all.pop_front();
+        }
+        said.all.push_back(report.clone());
         match said.last.as_mut().filter(|last| last.lost) {
             Some(last) => last.text = format!("{}; {}", last.text, report.text),
             None => said.last = Some(report),
