@@ -31,6 +31,9 @@ const ALLOW_ROLLBACK: Opt = Opt {
     doc: "Take it even if it is older than what the store holds, or of another epoch.",
 };
 
+const VERIFY: &str = "Read and check everything in the store, while the gateway is stopped. Ends with 1 where something was \
+                      damaged, also if opening it has made that good, and with 74 where it cannot be opened.";
+
 /// What one can type; help and man pages are made from it.
 pub static PROGRAM: Program = Program {
     name: "edge-gateway",
@@ -40,7 +43,7 @@ pub static PROGRAM: Program = Program {
         command("check", &[SHOW], "Check the settings and tell every mistake."),
         command("status", &[JSON], "Tell what the running gateway serves, and how its link to the control plane is."),
         command("store info", &[], "Tell what the store holds, while the gateway is stopped."),
-        command("store verify", &[], "Read and check everything in the store, while the gateway is stopped."),
+        command("store verify", &[], VERIFY),
         with_file(
             "store export",
             &[],

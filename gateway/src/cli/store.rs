@@ -1,11 +1,11 @@
 //! `edge-gateway store …`: looks at the store of a gateway that is stopped.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use os::{Exit, ExitError};
 use pki::Verifier;
-use store::{OpenError, Store};
+use store::{CommitError, OpenError, Store};
 
 use crate::app::now_s;
 use crate::bundle::take::{TakeError, Verdict, judge};
@@ -17,6 +17,7 @@ use crate::state::{self, Meta, Opened, Source};
 /// What the store holds, one fact per line.
 pub(super) fn info(config: &Config) -> Result<String, ExitError> {
     let Opened { mut store, content, unserved } = open(config)?;
+    let damages = damages(&store);
     let info = store.info();
     let serves = match (&content, &unserved) {
         (Some((snapshot, meta)), _) => describe(meta, snapshot.catalog().len()),
@@ -25,7 +26,7 @@ pub(super) fn info(config: &Config) -> Result<String, ExitError> {
     };
     Ok(format!(
         "directory      {}\ncontent        {serves}\ngeneration     {}\ncommits        {}\nnot in sled    {}\n\
-         journal bytes  {}\narchive bytes  {}\nbytes on disk  {}\nencryption     {}\n",
+         journal bytes  {}\narchive bytes  {}\nbytes on disk  {}\nencryption     {}\n{}",
         config.store_dir().display(),
         info.generation,
         info.seq,
@@ -34,27 +35,42 @@ pub(super) fn info(config: &Config) -> Result<String, ExitError> {
         info.archive_bytes,
         info.disk_bytes,
         info.encryption.name(),
+        damages.iter().map(|text| format!("damage         {text}\n")).collect::<String>(),
     ))
 }
 
 /// Opening reads every record and checks its seal, and compiling proves that it can be served; then the copy that opening
-/// did not need is read as well.
+/// did not need is read as well. Opening makes good what it finds damaged, too: that the store is good now is not to say that
+/// it was, and the answer is no. The next time it is yes.
 pub(super) fn verify(config: &Config) -> Result<String, ExitError> {
     let mut opened = open(config)?;
-    opened.store.verify().map_err(|error| ExitError::new(Exit::Failed, error.to_string()))?;
-    match opened {
-        Opened { unserved: Some(unserved), .. } => Err(ExitError::new(Exit::Failed, unserved.to_string())),
-        Opened { content: Some((snapshot, meta)), .. } => {
-            Ok(format!("good: {}\n", describe(&meta, snapshot.catalog().len())))
-        }
-        Opened { content: None, .. } => Ok("good: nothing yet\n".to_owned()),
+    let damages = damages(&opened.store);
+    let no = |what: String| {
+        let made_good = damages.iter().map(|text| format!("it was damaged: {text}\n"));
+        Err(ExitError::new(Exit::Failed, format!("{}{what}", made_good.collect::<String>())))
+    };
+    match opened.store.verify() {
+        Ok(()) => {}
+        Err(CommitError::Corrupt(what)) => return no(format!("it is damaged: {what}")),
+        Err(error) => return Err(ExitError::new(Exit::Io, error.to_string())),
     }
+    let good = match (opened.content, opened.unserved) {
+        (_, Some(unserved)) => return no(unserved.to_string()),
+        (Some((snapshot, meta)), None) => describe(&meta, snapshot.catalog().len()),
+        (None, None) => "nothing yet".to_owned(),
+    };
+    if damages.is_empty() { Ok(format!("good: {good}\n")) } else { no(format!("good again: {good}")) }
+}
+
+/// What was wrong with the store's files, and was made good when it was opened.
+fn damages(store: &Store) -> Vec<String> {
+    store.reports().all().into_iter().map(|report| report.text).collect()
 }
 
 /// Writes what the store holds as a signed bundle.
 pub(super) fn export(config: &Config, file: &Path) -> Result<String, ExitError> {
     let (dir, signer) = (existing(config)?, membership(config)?);
-    let header = write(&dir, &config.store_options(), signer, file, now_s()).map_err(|error| match error {
+    let header = write(&dir, &options(config), signer, file, now_s()).map_err(|error| match error {
         WriteError::Open(error) => refused(&error),
         WriteError::Io(error) => ExitError::from_io(file.display(), &error),
         error => ExitError::new(Exit::Failed, error.to_string()),
@@ -105,8 +121,7 @@ pub(super) fn import(config: &Config, file: &Path, allow_rollback: bool) -> Resu
         TakeError::Store(error) => ExitError::new(Exit::Io, format!("{}: {error}", config.store_dir().display())),
         error => no(&format!("{error}; nothing was changed")),
     })?;
-    let damage = damage
-        .map_or_else(String::new, |why| format!("What was there before failed its checks ({why}) and is set aside.\n"));
+    let damage = damage.map_or_else(String::new, |what| format!("The store was damaged: {what}.\n"));
     Ok(format!("{what}{damage}The store holds it now: the next start serves it.\n"))
 }
 
@@ -119,12 +134,16 @@ fn membership(config: &Config) -> Result<&Verifier, ExitError> {
 fn for_import(config: &Config) -> Result<(Store, Option<String>), ExitError> {
     let dir = &config.store_dir();
     std::fs::create_dir_all(&config.prefix).map_err(|error| ExitError::from_io(config.prefix.display(), &error))?;
-    let open = || Store::open(dir, config.store_options(), &mut |_, _| {}).map(|(store, _)| store);
+    let open = || Store::open(dir, options(config), &mut |_, _| {}).map(|(store, _)| store);
     match open() {
-        Ok(store) => Ok((store, None)),
+        Ok(store) => {
+            let damages = damages(&store);
+            Ok((store, (!damages.is_empty()).then(|| damages.join("; "))))
+        }
         Err(error) if error.is_corrupt() => {
             store::quarantine(dir).map_err(|error| refused(&error))?;
-            Ok((open().map_err(|error| refused(&error))?, Some(error.to_string())))
+            let damage = format!("what was there before failed its checks ({error}) and is set aside");
+            Ok((open().map_err(|error| refused(&error))?, Some(damage)))
         }
         Err(error) => Err(refused(&error)),
     }
@@ -149,8 +168,17 @@ pub(crate) fn refused(error: &OpenError) -> ExitError {
     ExitError::new(exit, format!("{error}{hint}"))
 }
 
+/// How far a long opening has come is told beside the answer.
+fn options(config: &Config) -> store::Options {
+    let progress = store::Progress::new(|records, of| {
+        // Nobody reading it is no reason to end.
+        let _ = writeln!(io::stderr(), "reading the store: {records} of {of} records");
+    });
+    store::Options { progress, ..config.store_options() }
+}
+
 fn open(config: &Config) -> Result<Opened, ExitError> {
-    state::open(&existing(config)?, config.store_options()).map_err(|error| refused(&error))
+    state::open(&existing(config)?, options(config)).map_err(|error| refused(&error))
 }
 
 /// Opening would make one; a question must not.

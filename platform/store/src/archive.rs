@@ -6,12 +6,14 @@
 //! one, which bounds their number and what merging writes. Neighbours: `load.rs` opens a store from it, without sled;
 //! `sled_thread.rs` adds to it; `heal.rs` makes sled anew from it, and it from sled.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Key;
 use crate::layout::remove;
 use crate::pending::{Pending, Take};
+use crate::quarantine;
 use crate::run::{self, Cursor, Home, Run, Span, Writer};
 use crate::seal::{Root, seal};
 use crate::tree::TreeError;
@@ -59,20 +61,19 @@ impl Archive {
     }
 
     /// As much of the archive of a generation as is whole, from its base on: the content of an older commit if a newer run
-    /// fails its checks. None where there is no base that passes.
-    pub(crate) fn whole_part(home: &Home) -> Option<Archive> {
-        let spans = run::spans(&home.dir).ok()?;
+    /// fails its checks. None where there is no base that passes; an error where one cannot be read, which may be whole.
+    pub(crate) fn whole_part(home: &Home) -> io::Result<Option<Archive>> {
+        let spans = run::spans(&home.dir)?;
         let mut archive: Option<Archive> = None;
         while let Some(span) = longest(&spans, archive.as_ref().map_or(0, Archive::seq), archive.is_none()) {
-            let run = Run::open(home, span).ok();
-            let whole = run.filter(|run| (0..run.chunks()).all(|chunk| run.verify(chunk).is_ok()));
-            match (&mut archive, whole) {
-                (_, None) => break,
-                (None, Some(run)) => archive = Some(Archive::new(home, run)),
-                (Some(archive), Some(run)) => archive.push(run),
+            match (&mut archive, whole_run(home, span)) {
+                (_, Err(TreeError::Corrupt(_))) => break,
+                (_, Err(TreeError::Io(error))) => return Err(error),
+                (None, Ok(run)) => archive = Some(Archive::new(home, run)),
+                (Some(archive), Ok(run)) => archive.push(run),
             }
         }
-        archive
+        Ok(archive)
     }
 
     fn push(&mut self, run: Run) {
@@ -100,11 +101,13 @@ impl Archive {
         &self.runs
     }
 
-    /// Checks the hash of every chunk, without decompressing anything.
-    pub(crate) fn verify(&self) -> Result<(), TreeError> {
+    /// Checks the hash of every chunk, without decompressing anything, and says how many bytes that were so far.
+    pub(crate) fn verify(&self, read: &mut dyn FnMut(u64)) -> Result<(), TreeError> {
+        let mut bytes = 0;
         for run in &self.runs {
             for chunk in 0..run.chunks() {
-                run.verify(chunk)?;
+                bytes += run.verify(chunk)?.len() as u64;
+                read(bytes);
             }
         }
         Ok(())
@@ -190,6 +193,31 @@ pub(crate) fn remove_all(gen_dir: &Path) {
     run::remove_unfinished(gen_dir);
     for span in run::spans(gen_dir).unwrap_or_default() {
         let _ = remove(&span.path(gen_dir));
+    }
+}
+
+/// A run of which every chunk passes its hash.
+fn whole_run(home: &Home, span: Span) -> Result<Run, TreeError> {
+    let run = Run::open(home, span)?;
+    (0..run.chunks()).try_for_each(|chunk| run.verify(chunk).map(drop))?;
+    Ok(run)
+}
+
+/// Moves the runs of a generation that fail their checks to the quarantine, before the archive is written anew over them,
+/// and names them. Where that cannot be done they are not kept: of what they hold there is a copy that is whole.
+pub(crate) fn set_bad_aside(home: &Home) -> Vec<String> {
+    let spans = run::spans(&home.dir).unwrap_or_default().into_iter();
+    let bad = spans.filter(|span| whole_run(home, *span).is_err());
+    let bad: Vec<PathBuf> = bad.map(|span| span.path(&home.dir)).collect();
+    if bad.is_empty() {
+        return Vec::new();
+    }
+    match quarantine::set_files_aside(&home.dir, &bad) {
+        Ok(()) => bad.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "store: a damaged run of the archive cannot be set aside");
+            Vec::new()
+        }
     }
 }
 
@@ -343,7 +371,7 @@ mod tests {
         let again = Archive::open(&home(dir.path())).unwrap().unwrap();
         assert!(contents(&again).unwrap() == model);
         assert_eq!(again.root(), &root_of(&model, 1_200));
-        again.verify().unwrap();
+        again.verify(&mut |_| ()).unwrap();
         for n in 0..3_000 {
             assert_eq!(again.get(&key(n)).unwrap(), model.get(&key(n)).cloned(), "{n}");
         }
@@ -391,7 +419,7 @@ mod tests {
             let good = std::fs::read(run.path()).unwrap();
             let looks = || {
                 let archive = Archive::open(&home(dir.path()))?.ok_or_else(|| TreeError::corrupt("it is empty"))?;
-                archive.verify()?;
+                archive.verify(&mut |_| ())?;
                 // Without its last run it is what it was before, which its commit tells.
                 if archive.seq() == 300 { contents(&archive).map(Some) } else { Ok(None) }
             };

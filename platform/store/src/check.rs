@@ -10,8 +10,6 @@ use crate::run::Home;
 use crate::seal::Root;
 use crate::tree::TreeError;
 
-/// `EIO`: the medium does not give back what it took.
-const EIO: i32 = 5;
 /// A record of the archive counts so much beside its value, so that many small ones make a piece, too.
 const RECORD_BYTES: u64 = 22;
 
@@ -48,7 +46,7 @@ pub(crate) enum Stepped {
     /// Both copies are whole.
     Good,
     /// This one is not.
-    Bad(Copy, String),
+    Bad(Copy, TreeError),
     /// It was told to end, or something else than the content kept it from reading.
     Ended(Option<TreeError>),
 }
@@ -81,10 +79,7 @@ impl Check {
             match self.next(left.min(LOOK_BYTES)) {
                 Ok(Some(read)) => left = left.saturating_sub(read),
                 Ok(None) => return Stepped::Good,
-                Err(TreeError::Corrupt(what)) => return Stepped::Bad(copy, what),
-                Err(TreeError::Io(error)) if error.raw_os_error() == Some(EIO) => {
-                    return Stepped::Bad(copy, error.to_string());
-                }
+                Err(error) if error.is_damage() => return Stepped::Bad(copy, error),
                 Err(error) => return Stepped::Ended(Some(error)),
             }
         }

@@ -2,11 +2,14 @@
 //! frozen comes into sled and the archive on a thread of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use crate::compact::HEALING_PATIENCES;
 use crate::journal::JOURNAL_BYTES;
 use crate::layout;
 use crate::report::Report;
-use crate::sled_thread::{Checkpoint, Frozen, Made, Outcome};
+use crate::sled_thread::{ABANDONED_MAX, Checkpoint, Frozen, Made, Outcome};
 use crate::tree::TreeError;
 use crate::{COMMIT_BYTES_MAX, CommitError, Store, spill};
 
@@ -63,14 +66,23 @@ impl Store {
     pub(crate) fn start_checkpoint(&mut self) {
         self.interrupt_scrub();
         let Some(frozen) = self.frozen.clone() else { return };
-        let archive = self.archive.clone();
-        match Checkpoint::start(&self.worker, self.home(), frozen, archive) {
+        if self.stuck && self.start_healing("a thread that was given up has sled's files open") {
+            return;
+        }
+        let archive = match (&self.anew, &self.archive) {
+            (None, Some(archive)) => Ok(Arc::clone(archive)),
+            (anew, _) => Err(anew.clone().unwrap_or_default()),
+        };
+        // It comes after that.
+        let patience = if self.is_healing() { self.patience * HEALING_PATIENCES } else { self.patience };
+        let home = self.home();
+        match Checkpoint::start(&mut self.worker, home, frozen, archive, patience) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => self.checkpoint_failed(error.to_string(), false),
         }
     }
 
-    /// Takes note of a compaction or a checkpoint that has ended.
+    /// Takes note of a compaction or a checkpoint that has ended, or hangs.
     pub(crate) fn poll(&mut self) {
         self.poll_compaction();
         if let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::poll) {
@@ -80,26 +92,40 @@ impl Store {
 
     /// Waits for a checkpoint under way, up to its deadline.
     pub(crate) fn wait(&mut self) {
-        let Some(outcome) = self.checkpoint.as_ref().map(Checkpoint::wait) else { return };
-        if matches!(outcome, Outcome::Running) {
-            self.checkpoint_failed("sled does not answer".into(), false);
+        if self.wait_or_hang() {
+            self.note(Outcome::Hung);
         }
-        self.note(outcome);
+    }
+
+    /// The same, and says whether it hangs, for those who do nothing about it.
+    pub(crate) fn wait_or_hang(&mut self) -> bool {
+        let patience = self.patience;
+        let Some(outcome) = self.checkpoint.as_ref().map(|checkpoint| checkpoint.wait(patience)) else { return false };
+        let hangs = matches!(outcome, Outcome::Hung);
+        if !hangs {
+            self.note(outcome);
+        }
+        hangs
     }
 
     fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Running => {}
+            Outcome::Hung => self.abandon_sled(),
             Outcome::Done(made) => {
-                let Made { root, archive, sled_bytes } = *made;
-                self.checkpoint = None;
+                let Made { root, archive, sled_bytes, mended } = *made;
+                let anew = self.checkpoint.take().is_some_and(|checkpoint| checkpoint.anew);
                 self.frozen = None;
                 self.failure = None;
                 self.root = root;
                 self.archive = Some(archive);
+                if anew {
+                    self.anew = None;
+                }
                 spill::remove_up_to(&self.generation_dir(), self.root.seq);
                 layout::keep_reserve(&self.dir);
-                if let Some(text) = self.mending.take() {
+                let archive = |what| format!("the archive was made anew from sled ({what}); nothing was lost");
+                for text in self.mending.take().into_iter().chain(mended.map(archive)) {
                     tracing::warn!(text, "store: healed");
                     self.reports.set(Report { text, lost: false });
                 }
@@ -110,11 +136,42 @@ impl Store {
                 self.checkpoint_failed(error.to_string(), error.is_disk_full());
                 match error {
                     TreeError::Corrupt(what) if self.archive.is_none() => self.ruin(&what),
-                    TreeError::Corrupt(what) => self.start_healing(&what),
+                    TreeError::Corrupt(what) => drop(self.start_healing(&what)),
                     TreeError::Io(_) => {}
                 }
             }
         }
+    }
+
+    /// sled does not answer: its thread is given up with the files that it may still write to, and sled is made anew from
+    /// the archive, elsewhere. Where that cannot be, another thread tries the same checkpoint again.
+    pub(crate) fn abandon_sled(&mut self) {
+        let was_healing = self.is_healing();
+        self.give_up_thread();
+        let what = format!("sled does not answer, after {} s", self.patience.as_secs());
+        let after = if self.worker.is_exhausted() {
+            format!("and no other is begun as long as {ABANDONED_MAX} hang; the journals carry on while they have room")
+        } else {
+            "and the journals carry on".to_owned()
+        };
+        let text = format!("{what}; its thread was given up, {after}");
+        tracing::error!(text, "store: sled hangs");
+        self.reports.set(Report { text, lost: false });
+        self.checkpoint_failed(what.clone(), false);
+        if !was_healing {
+            self.start_healing(&what);
+        }
+    }
+
+    /// Leaves to itself what hangs. It has sled's files open, and may go on to write into the generation that it built.
+    pub(crate) fn give_up_thread(&mut self) {
+        if let Some(compaction) = self.compaction.take() {
+            compaction.given_up.store(true, Ordering::Relaxed);
+            self.left_out += 1;
+        }
+        self.checkpoint = None;
+        self.stuck = true;
+        self.worker.abandon();
     }
 
     fn checkpoint_failed(&mut self, text: String, disk_full: bool) {
@@ -122,14 +179,16 @@ impl Store {
         self.failure = Some(Failure { text, disk_full, retry_at: self.recent.commits().saturating_add(RETRY_COMMITS) });
     }
 
-    /// Brings the frozen changes into sled, whatever it takes within the deadline.
+    /// Brings the frozen changes into sled, whatever it takes within twice the patience: for what was under way, and for
+    /// what comes of it.
     fn settle(&mut self) -> Result<(), CommitError> {
+        let until = Instant::now() + self.patience * 2;
         self.wait();
         if self.frozen.is_some() && self.checkpoint.is_none() && !self.is_healing() {
             self.start_checkpoint();
             self.wait();
         }
-        self.wait_for_healing();
+        self.wait_for_healing(until);
         if self.frozen.is_none() { Ok(()) } else { Err(self.checkpoint_error()) }
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::time::Instant;
 
 use crate::archive::Archive;
 use crate::build::Builder;
@@ -16,13 +17,15 @@ use crate::frame::{Content, Frame, encoded_len, frame_len};
 use crate::journal::Journal;
 use crate::layout::{generation_dir, remove};
 use crate::seal::Root;
-use crate::sled_thread::DEADLINE;
 use crate::switch::Before;
 use crate::tree::{Scan, Tree, TreeError};
 use crate::{COMMIT_BYTES_MAX, CommitError, Key, Store, spill};
 
 /// What a record takes in sled beside its value.
 const RECORD_BYTES: u64 = 64;
+/// A compaction, or a healing, may take so many times what a checkpoint may; then it hangs. (Ten minutes. A content of 30,000
+/// entities takes seconds.)
+pub(crate) const HEALING_PATIENCES: u32 = 30;
 /// So much is read at a time, for only one sled is open at any moment: the old one or the new one.
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -33,6 +36,17 @@ pub(crate) struct Compaction {
     pub(crate) given_up: Arc<AtomicBool>,
     /// It is made because something is wrong with the generation in use.
     pub(crate) heals: bool,
+    pub(crate) begun: Instant,
+}
+
+impl Compaction {
+    pub(crate) fn new(
+        result: Receiver<Result<Archive, CommitError>>,
+        given_up: Arc<AtomicBool>,
+        heals: bool,
+    ) -> Compaction {
+        Compaction { result, given_up, heals, begun: Instant::now() }
+    }
 }
 
 /// Whether sled's files are too large for what is in them.
@@ -51,15 +65,16 @@ impl Store {
             return;
         }
         self.interrupt_scrub();
-        let (dir, generation, cipher) = (self.dir.clone(), self.generation, self.cipher.clone());
+        let (old, next) = (self.generation, self.next_generation());
+        let (dir, cipher) = (self.dir.clone(), self.cipher.clone());
         let given_up = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&given_up);
         let (sender, result) = sync_channel(1);
-        let work = move || {
-            let _ = sender.send(rewrite(&dir, generation, cipher, &flag));
+        let work = move |_: &AtomicBool| {
+            let _ = sender.send(rewrite(&dir, (old, next), cipher, &flag));
         };
         match self.worker.post(work) {
-            Ok(()) => self.compaction = Some(Compaction { result, given_up, heals: false }),
+            Ok(()) => self.compaction = Some(Compaction::new(result, given_up, false)),
             Err(error) => tracing::warn!(%error, "store: no compaction"),
         }
     }
@@ -68,7 +83,8 @@ impl Store {
     pub(crate) fn poll_compaction(&mut self) {
         let Some(compaction) = &self.compaction else { return };
         let result = match compaction.result.try_recv() {
-            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Empty) if compaction.begun.elapsed() < self.patience * HEALING_PATIENCES => return,
+            Err(TryRecvError::Empty) => return self.abandon_sled(),
             Err(TryRecvError::Disconnected) => Err(CommitError::Corrupt("the compaction panicked".into())),
             Ok(result) => result,
         };
@@ -82,7 +98,7 @@ impl Store {
             Ok(()) => tracing::info!(generation = self.generation, "store: compacted"),
             Err(CommitError::Superseded) => tracing::debug!("store: a compaction was overtaken by commits"),
             // The archive it was made from; whether sled is of any use after all, sled is to say.
-            Err(CommitError::Corrupt(what)) if heals => self.mend_archive(&what),
+            Err(CommitError::Corrupt(what)) if heals => self.mend_archive(&TreeError::Corrupt(what)),
             Err(error) => {
                 tracing::warn!(%error, "store: a compaction failed; the next checkpoint will try again");
             }
@@ -102,10 +118,11 @@ impl Store {
         self.end_scrub();
         self.give_up_compaction();
         let Some(compaction) = &self.compaction else { return Ok(()) };
-        match compaction.result.recv_timeout(DEADLINE) {
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(CommitError::Checkpoint("a compaction does not answer".into()));
+        match compaction.result.recv_timeout(self.patience) {
+            Err(RecvTimeoutError::Timeout) if compaction.heals => {
+                return Err(CommitError::Checkpoint("sled is being made anew".into()));
             }
+            Err(RecvTimeoutError::Timeout) => self.give_up_thread(),
             Ok(Ok(_)) => self.discard(),
             Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {}
         }
@@ -113,14 +130,19 @@ impl Store {
         Ok(())
     }
 
+    /// The number of the next generation. Where a thread that hangs may still write into one, its number is left out.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation + 1 + self.left_out
+    }
+
     fn discard(&self) {
         // If it cannot be removed now, the next open or the next generation does it.
-        let _ = remove(&generation_dir(&self.dir, self.generation + 1));
+        let _ = remove(&generation_dir(&self.dir, self.next_generation()));
     }
 
     /// Brings the journal of the new generation up to date and switches to it.
     fn adopt(&mut self, archive: Archive, heals: bool) -> Result<(), CommitError> {
-        let generation = self.generation + 1;
+        let generation = self.next_generation();
         let dir = generation_dir(&self.dir, generation);
         // All that came before `recent`.
         let base = self.frozen.as_ref().map_or(self.root.seq, |frozen| frozen.seq);
@@ -159,10 +181,15 @@ impl Store {
 }
 
 /// Writes all of a generation's checkpoint into the next generation, sealed as it is, with the same data key.
-fn rewrite(store_dir: &Path, generation: u64, cipher: Cipher, given_up: &AtomicBool) -> Result<Archive, CommitError> {
+fn rewrite(
+    store_dir: &Path,
+    (generation, next): (u64, u64),
+    cipher: Cipher,
+    given_up: &AtomicBool,
+) -> Result<Archive, CommitError> {
     let old = generation_dir(store_dir, generation);
     let fail = |error: TreeError| error.into_commit(&old);
-    let mut builder = Builder::start(store_dir, generation + 1, cipher)?;
+    let mut builder = Builder::start(store_dir, next, cipher)?;
     let mut scan = Scan::new();
     loop {
         builder.rest()?;

@@ -8,7 +8,7 @@ use crate::build::Builder;
 use crate::cipher::Cipher;
 use crate::layout::{self, generation_dir, remove};
 use crate::report::{Report, Reports};
-use crate::{CommitError, Mode, OpenError, Options, journal};
+use crate::{CommitError, Mode, OpenError, Options, journal, tree};
 
 /// The number of the first generation.
 const FIRST: u64 = 1;
@@ -22,7 +22,7 @@ pub(crate) fn in_use(dir: &Path, options: &Options, writable: bool, reports: &Re
                 Ok(true) => {}
                 Err(error) if !error.is_corrupt() => return Err(error),
                 // CURRENT names only what has its marker, so the marker was lost; whether the rest is whole shows later.
-                Ok(false) | Err(_) if writable && gen_dir.is_dir() => {
+                Ok(false) | Err(_) if writable && is_dir(&gen_dir)? => {
                     layout::set_marker(&gen_dir, pointer).map_err(|e| OpenError::io(&gen_dir, e))?;
                     repaired(reports, "the marker of the generation in use");
                 }
@@ -63,10 +63,22 @@ fn repaired(reports: &Reports, what: &str) {
 
 /// The generations that have their marker.
 fn finished(dir: &Path) -> Result<Vec<u64>, OpenError> {
-    let mut finished = layout::generations(dir).map_err(|e| OpenError::io(dir, e))?;
-    finished
-        .retain(|generation| layout::is_provisioned(&generation_dir(dir, *generation), *generation).unwrap_or(false));
+    let mut finished = Vec::new();
+    for generation in layout::generations(dir).map_err(|e| OpenError::io(dir, e))? {
+        match layout::is_provisioned(&generation_dir(dir, generation), generation) {
+            Ok(true) => finished.push(generation),
+            Ok(false) => {}
+            Err(error) if error.is_corrupt() => {}
+            // One whose marker cannot be read now may be the one that counts; all others will be removed.
+            Err(error) => return Err(error),
+        }
+    }
     Ok(finished)
+}
+
+fn is_dir(path: &Path) -> Result<bool, OpenError> {
+    let found = tree::is_there(path).map_err(|e| OpenError::io(path, e))?;
+    Ok(found.is_some_and(|found| found.is_dir()))
 }
 
 /// Whether there never was anything here. A power cut between the first marker and CURRENT leaves an empty generation.

@@ -5,16 +5,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Instant;
 
-use crate::archive::Archive;
+use crate::archive::{self, Archive};
 use crate::build::Builder;
 use crate::cipher::Cipher;
 use crate::compact::{Compaction, read_piece};
 use crate::pending::{Overlay, Pending};
 use crate::report::Report;
 use crate::run::{Home, Span, Writer};
-use crate::sled_thread::{DEADLINE, Frozen};
+use crate::sled_thread::Frozen;
 use crate::tree::{Scan, TreeError};
 use crate::{CommitError, Key, Store};
 
@@ -30,6 +32,7 @@ pub(crate) fn archive_from_sled(home: &Home) -> Result<Archive, TreeError> {
         };
         if records.is_empty() {
             scan.finish(&root)?;
+            archive::set_bad_aside(home);
             let archive = Archive::new(home, run.finish(&root)?);
             archive.sweep();
             return Ok(archive);
@@ -61,7 +64,7 @@ pub(crate) fn generation_from_archive(
 
 fn rewritten(
     store_dir: &Path,
-    generation: u64,
+    next: u64,
     cipher: Cipher,
     archive: &Archive,
     frozen: Option<&Frozen>,
@@ -71,7 +74,7 @@ fn rewritten(
         Some(frozen) => (&frozen.changes, (frozen.seq, frozen.meta.clone())),
         None => (&none, (archive.seq(), archive.root().meta.clone())),
     };
-    generation_from_archive(store_dir, generation + 1, cipher, archive, changes, end)
+    generation_from_archive(store_dir, next, cipher, archive, changes, end)
 }
 
 impl From<TreeError> for CommitError {
@@ -117,36 +120,43 @@ impl Store {
         self.compaction.as_ref().is_some_and(|compaction| compaction.heals)
     }
 
-    /// Begins to write the next generation from the archive, because sled fails its checks.
-    pub(crate) fn start_healing(&mut self, what: &str) {
+    /// Begins to write the next generation from the archive, because of what is wrong with sled; says whether it could.
+    pub(crate) fn start_healing(&mut self, what: &str) -> bool {
         self.interrupt_scrub();
-        let Some(archive) = self.archive.clone() else { return };
+        let Some(archive) = self.archive.clone() else { return false };
         let fits = self.frozen.as_ref().is_none_or(|frozen| frozen.base == archive.seq());
         if !fits || self.unsure || self.compaction.is_some() || self.builder.strong_count() > 0 {
-            return;
+            return false;
         }
-        tracing::warn!(what, "store: sled fails its checks; it is made anew from the archive");
-        let (dir, generation, cipher) = (self.dir.clone(), self.generation, self.cipher.clone());
+        tracing::warn!(what, "store: sled is made anew from the archive");
+        let (dir, next, cipher) = (self.dir.clone(), self.next_generation(), self.cipher.clone());
         let frozen = self.frozen.clone();
         let (sender, result) = sync_channel(1);
-        let work = move || {
-            let _ = sender.send(rewritten(&dir, generation, cipher, &archive, frozen.as_deref()));
+        let work = move |_: &AtomicBool| {
+            let _ = sender.send(rewritten(&dir, next, cipher, &archive, frozen.as_deref()));
         };
         match self.worker.post(work) {
             Ok(()) => {
                 self.healing = Some(what.to_owned());
-                self.compaction = Some(Compaction { result, given_up: Arc::default(), heals: true });
+                self.compaction = Some(Compaction::new(result, Arc::default(), true));
+                true
             }
-            Err(error) => tracing::warn!(%error, "store: no thread to heal on"),
+            Err(error) => {
+                tracing::warn!(%error, "store: no thread to heal on");
+                false
+            }
         }
     }
 
-    /// Waits for a healing under way, up to a checkpoint's deadline.
-    pub(crate) fn wait_for_healing(&mut self) {
+    /// Waits for a healing under way, up to the patience for a checkpoint from its beginning: whoever comes later is told
+    /// that it is under way.
+    pub(crate) fn wait_for_healing(&mut self, until: Instant) {
         let Some(compaction) = self.compaction.as_ref().filter(|compaction| compaction.heals) else { return };
-        let result = match compaction.result.recv_timeout(DEADLINE) {
+        let until = until.min(compaction.begun + self.patience);
+        let left = until.saturating_duration_since(Instant::now());
+        let result = match compaction.result.recv_timeout(left) {
             Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Timeout) => return self.poll_compaction(),
             Err(RecvTimeoutError::Disconnected) => Err(CommitError::Corrupt("healing panicked".into())),
         };
         self.compaction_ended(result);

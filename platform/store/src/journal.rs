@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::OpenError;
-use crate::fault::point;
+use crate::fault::{point, read_point};
 use crate::frame::{Content, Frame, Place, SECTOR};
 use crate::layout::{preallocate, sync_data};
 use crate::seal::{Purpose, hasher, take, take_number, take_u32, take_u64};
@@ -254,9 +254,16 @@ pub(crate) fn check(
 }
 
 /// Whatever whole frames can be found at the beginnings of the two journals, in order: for those who must make do with what
-/// is left.
-pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Vec<Frame> {
-    let raws: Vec<Raw> = [0, 1].into_iter().filter_map(|serial| Raw::read(path(generation_dir, serial)).ok()).collect();
+/// is left. A journal that cannot be read now is not lost.
+pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Result<Vec<Frame>, OpenError> {
+    let mut raws = Vec::new();
+    for serial in [0, 1] {
+        match Raw::read(path(generation_dir, serial)) {
+            Ok(raw) => raws.push(raw),
+            Err(error) if error.is_corrupt() => {}
+            Err(error) => return Err(error),
+        }
+    }
     let headers: Vec<Option<Header>> = raws.iter().map(|raw| raw.header(generation).ok()).collect();
     let known = headers.iter().flatten().map(|header| header.serial).next();
     let mut frames = Vec::new();
@@ -269,7 +276,7 @@ pub(crate) fn salvage(generation_dir: &Path, generation: u64) -> Vec<Frame> {
         frames.extend(found.unwrap_or_default());
     }
     frames.sort_by_key(|frame| frame.seq);
-    frames
+    Ok(frames)
 }
 
 /// The bytes of a journal file.
@@ -293,7 +300,7 @@ impl Raw {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
             done => done.map_err(|e| OpenError::io(&path, e))?,
         }
-        let bytes = std::fs::read(&path).map_err(|e| OpenError::io(&path, e))?;
+        let bytes = read_point(&path).and_then(|()| std::fs::read(&path)).map_err(|e| OpenError::io(&path, e))?;
         if bytes.len() as u64 != JOURNAL_BYTES {
             return Err(OpenError::corrupt(path, "the journal has the wrong size"));
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::fault::point;
+use crate::fault::{point, read_point};
 use crate::seal::{NUMBER_MAX, Purpose, hasher};
 use crate::{OpenError, cipher};
 
@@ -211,7 +211,7 @@ fn read_pointer(path: &Path, word: &str) -> Result<Option<Pointer>, OpenError> {
 pub(crate) fn read_small(path: &Path, bad: impl Fn() -> OpenError) -> Result<Option<Vec<u8>>, OpenError> {
     match fs::metadata(path) {
         Ok(found) if !found.is_file() || found.len() > SMALL_FILE_BYTES_MAX => Err(bad()),
-        Ok(_) => fs::read(path).map(Some).map_err(|e| OpenError::io(path, e)),
+        Ok(_) => read_point(path).and_then(|()| fs::read(path)).map(Some).map_err(|e| OpenError::io(path, e)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(OpenError::io(path, error)),
     }

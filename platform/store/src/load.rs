@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use crate::archive::Archive;
+use crate::archive::{self, Archive};
 use crate::build::Builder;
 use crate::cipher::{Cipher, What};
 use crate::frame::{Content, Frame};
@@ -15,12 +15,12 @@ use crate::generation;
 use crate::journal::{self, Found, Journal, Pair};
 use crate::layout::{self, Lock, generation_dir};
 use crate::pending::{Overlay, Pending};
-use crate::report::{Meter, Reports};
+use crate::report::{Meter, Progress, Report, Reports};
 use crate::run::{Home, Span, Writer};
 use crate::salvage;
 use crate::scrub::Scrub;
 use crate::seal::Root;
-use crate::sled_thread::{Frozen, Load, Worker};
+use crate::sled_thread::{DEADLINE, Frozen, Load, Worker};
 use crate::spill;
 use crate::tree::{self, TreeError};
 use crate::{Change, CommitError, Key, OpenError, Options, Store, quarantine};
@@ -49,16 +49,16 @@ impl Store {
         }
         let reports = Reports::default();
         let mut generation = generation::in_use(dir, &options, writable, &reports)?;
-        let worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
-        let mut found = find(dir, generation, &options, writable, &worker);
+        let mut worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
+        let mut found = find(dir, generation, &options, writable, &mut worker);
         if let Err(error) = &found
             && error.is_corrupt()
             && writable
             && options.salvage
-            && let Some(next) = salvage::last_good(dir, generation, &options, &worker, error, &reports)?
+            && let Some(next) = salvage::last_good(dir, generation, &options, &mut worker, error, &reports)?
         {
             generation = next;
-            found = find(dir, generation, &options, writable, &worker);
+            found = find(dir, generation, &options, writable, &mut worker);
         }
         let found = found?;
         if writable {
@@ -71,7 +71,8 @@ impl Store {
 /// Where the content is read from.
 enum Source {
     Archive(Archive),
-    Sled(Load),
+    /// And what is wrong with the archive, unless there is none or it is only behind.
+    Sled(Load, Option<String>),
 }
 
 /// What was found of a generation: a copy of the content, and what the journals add to it.
@@ -81,9 +82,16 @@ struct Whole {
     source: Source,
     root: Root,
     recovered: Recovered,
+    meter: Meter,
 }
 
-fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: &Worker) -> Result<Whole, OpenError> {
+fn find(
+    dir: &Path,
+    generation: u64,
+    options: &Options,
+    writable: bool,
+    worker: &mut Worker,
+) -> Result<Whole, OpenError> {
     let gen_dir = generation_dir(dir, generation);
     let cipher = Cipher::load(&gen_dir, &options.encryption)?;
     let pair = journal::read(&gen_dir, generation)?;
@@ -91,39 +99,62 @@ fn find(dir: &Path, generation: u64, options: &Options, writable: bool, worker: 
     let with_archive = |archive: Archive| {
         let root = archive.root().clone();
         let recovered = pending(&gen_dir, generation, &pair, &root)?;
-        Ok((archive, root, recovered))
+        Ok::<_, OpenError>((archive, root, recovered))
     };
-    match whole_archive(&home, writable).and_then(|archive| archive.map(with_archive).transpose()) {
-        Ok(Some((archive, root, recovered))) => {
-            return Ok(Whole { cipher, pair, source: Source::Archive(archive), root, recovered });
+    let unusable = match whole_archive(&home, writable, &options.progress) {
+        Ok(Some((archive, meter))) => match with_archive(archive) {
+            Ok((archive, root, recovered)) => {
+                return Ok(Whole { cipher, pair, source: Source::Archive(archive), root, recovered, meter });
+            }
+            Err(error) => {
+                // It may be behind, as an earlier release leaves it, which knows nothing of archives.
+                tracing::warn!(%error, "store: the archive cannot be used");
+                (!error.is_corrupt()).then_some(error)
+            }
+        },
+        Ok(None) => {
+            tracing::info!("store: there is no archive yet");
+            None
         }
-        Ok(None) => tracing::info!("store: there is no archive yet"),
-        Err(error) => tracing::warn!(%error, "store: the archive cannot be used"),
-    }
+        Err(error) => {
+            tracing::warn!(%error, "store: the archive cannot be used");
+            Some(error)
+        }
+    };
     if !writable {
         // sled writes when it opens.
         return Err(OpenError::ReadOnly(dir.into()));
     }
-    let (sled, root) = start_load(worker, dir, &gen_dir, generation)?;
-    let recovered = pending(&gen_dir, generation, &pair, &root)?;
-    Ok(Whole { cipher, pair, source: Source::Sled(sled), root, recovered })
+    let from_sled = start_load(worker, dir, &gen_dir, generation)
+        .and_then(|(sled, root)| Ok((pending(&gen_dir, generation, &pair, &root)?, sled, root)));
+    match (from_sled, unusable) {
+        (Ok((recovered, sled, root)), unusable) => {
+            let source = Source::Sled(sled, unusable.map(|error| error.to_string()));
+            let meter = Meter::new(&options.progress, root.records);
+            Ok(Whole { cipher, pair, source, root, recovered, meter })
+        }
+        // What could not be read may be whole all the same: without the other copy that is no reason to give it up.
+        (Err(error), Some(unread)) if error.is_corrupt() && !unread.is_corrupt() => Err(unread),
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// The archive, every chunk of it verified by its hash; none if there is none.
-fn whole_archive(home: &Home, writable: bool) -> Result<Option<Archive>, OpenError> {
+fn whole_archive(home: &Home, writable: bool, progress: &Progress) -> Result<Option<(Archive, Meter)>, OpenError> {
     let gen_dir = &home.dir;
     let wrong = |error: TreeError| match error {
         TreeError::Corrupt(what) => OpenError::corrupt(gen_dir, what),
         TreeError::Io(error) => OpenError::io(gen_dir, error),
     };
     let Some(archive) = Archive::open(home).map_err(wrong)? else { return Ok(None) };
-    archive.verify().map_err(wrong)?;
+    let (mut meter, all) = (Meter::new(progress, archive.root().records), archive.bytes());
+    archive.verify(&mut |read| meter.hashed(read, all)).map_err(wrong)?;
     if writable {
         // A process killed between a rename and the sync of it leaves that to us.
         let settled = archive.settle().and_then(|()| layout::sync_dir(gen_dir));
         settled.map_err(|e| OpenError::io(gen_dir, e))?;
     }
-    Ok(Some(archive))
+    Ok(Some((archive, meter)))
 }
 
 /// An opening that has found what to load.
@@ -139,15 +170,15 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn finish(self, found: Whole, load: &mut dyn FnMut(Key, &[u8])) -> Result<(Store, Option<Vec<u8>>), OpenError> {
         let Opening { dir, generation, lock, options, worker, reports } = self;
-        let Whole { cipher, pair, source, root, recovered } = found;
+        let Whole { cipher, pair, source, root, recovered, mut meter } = found;
         let Recovered { frozen, recent, seq, meta } = recovered;
         let (gen_dir, writable) = (generation_dir(dir, generation), !lock.is_read_only());
         let overlay = frozen.as_ref().map(|frozen| frozen.changes.clone()).unwrap_or_default().with(&recent);
         let said = opened_meta(&gen_dir, &cipher, meta.as_deref())?;
         let mut anew = if writable { start_anew(dir, generation, &options, &cipher)? } else { None };
         let mut sealed_wrong = None;
-        let mut meter = Meter::new(&options.progress, root.records);
-        let archive = read(&Home::new(&gen_dir, generation, &cipher), source, &root, &overlay, &mut |key, kept| {
+        let home = Home::new(&gen_dir, generation, &cipher);
+        let (archive, mended) = read(&home, source, &root, &overlay, &mut |key, kept| {
             meter.record();
             let taken = cipher.with_open(What::Record(&key), kept, |value| {
                 load(key, value);
@@ -166,6 +197,10 @@ impl Opening<'_> {
             // The checkpoint has everything and more: this journal's end is gone, so it cannot be continued.
             journal = journal.next(&gen_dir, seq).map_err(|e| OpenError::io(&gen_dir, e))?;
         }
+        if let Some(text) = mended {
+            tracing::warn!(text, "store: healed");
+            reports.set(Report { text, lost: false });
+        }
         if writable {
             archive.iter().for_each(Archive::sweep);
             spill::remove_up_to(&gen_dir, root.seq);
@@ -183,10 +218,14 @@ impl Opening<'_> {
             recent,
             frozen: frozen.map(Arc::new),
             worker,
+            patience: DEADLINE,
             compaction: None,
             scrub: Scrub::default(),
             mending: None,
             healing: None,
+            anew: None,
+            stuck: false,
+            left_out: 0,
             builder: Weak::new(),
             checkpoint: None,
             root,
@@ -210,14 +249,14 @@ impl Opening<'_> {
 }
 
 /// Hands over the content with the pending changes on top, in the order of the keys, and returns the archive: the one it
-/// was read from, or one written anew from sled on the way.
+/// was read from, or one written anew from sled on the way, and then what was wrong with the one before.
 fn read(
     home: &Home,
     source: Source,
     root: &Root,
     overlay: &Pending,
     load: &mut dyn FnMut(Key, &[u8]),
-) -> Result<Option<Archive>, OpenError> {
+) -> Result<(Option<Archive>, Option<String>), OpenError> {
     let gen_dir = &home.dir;
     let mut overlay = Overlay::new(overlay);
     let mut take = |key: Key, value: &[u8]| {
@@ -227,9 +266,9 @@ fn read(
     let archive = match source {
         Source::Archive(archive) => {
             let walked = archive.walk(&mut |key, value| overlay.record(key, value, &mut take));
-            walked.map(|()| Some(archive))
+            walked.map(|()| (Some(archive), None))
         }
-        Source::Sled(sled) => {
+        Source::Sled(sled, damage) => {
             let mut writer = Writer::create(home, Span { from: 0, to: root.seq });
             let mut walk = || {
                 while let Some(piece) = sled.next()? {
@@ -245,18 +284,30 @@ fn read(
                 Ok(())
             };
             let walked: Result<(), TreeError> = walk();
-            walked.map(|()| match writer.and_then(|run| run.finish(root)) {
-                Ok(base) => Some(Archive::new(home, base)),
-                Err(error) => {
+            walked.map(|()| {
+                let aside = if damage.is_some() { archive::set_bad_aside(home) } else { Vec::new() };
+                let written = writer.and_then(|run| run.finish(root));
+                let mended = damage.map(|what| archive_mended(&what, &aside, written.is_ok()));
+                let archive = written.inspect_err(|error| {
                     tracing::warn!(%error, "store: no archive can be written now; the next checkpoint tries again");
-                    None
-                }
+                });
+                (archive.ok().map(|base| Archive::new(home, base)), mended)
             })
         }
     };
     let archive = archive.map_err(|e| open_error(gen_dir, e))?;
     overlay.end(&mut take).map_err(|e| open_error(gen_dir, e))?;
     Ok(archive)
+}
+
+/// What to report of an archive that could not be used.
+fn archive_mended(what: &str, aside: &[String], is_written: bool) -> String {
+    let mut text = format!("the archive could not be used ({what})");
+    if !aside.is_empty() {
+        text = format!("{text}, {} set aside", aside.join(" and "));
+    }
+    let done = if is_written { "it was made anew from sled" } else { "the next checkpoint makes it anew from sled" };
+    format!("{text}; {done}; nothing was lost")
 }
 
 /// Begins to write the content anew where it is to be encrypted otherwise than it is.
@@ -292,7 +343,7 @@ fn opened_meta(gen_dir: &Path, cipher: &Cipher, kept: Option<&[u8]>) -> Result<O
 }
 
 /// Starts reading sled; on a full disk, with the space that was set aside for this.
-fn start_load(worker: &Worker, dir: &Path, gen_dir: &Path, generation: u64) -> Result<(Load, Root), OpenError> {
+fn start_load(worker: &mut Worker, dir: &Path, gen_dir: &Path, generation: u64) -> Result<(Load, Root), OpenError> {
     let mut started = Load::start(worker, gen_dir, generation);
     if started.as_ref().is_err_and(TreeError::is_disk_full) && layout::release_reserve(dir) {
         started = Load::start(worker, gen_dir, generation);
@@ -330,6 +381,7 @@ fn pending(gen_dir: &Path, generation: u64, pair: &Pair, root: &Root) -> Result<
             }
             Ok(older) => older,
             Err(OpenError::Corrupt { file, what }) => return Err(OpenError::corrupt(file, what)),
+            // Frames that were read are whole or damaged.
             Err(error) => return Err(OpenError::corrupt(gen_dir, error.to_string())),
         };
         let mut frozen = Pending::default();

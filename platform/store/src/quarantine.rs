@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 use crate::layout::{self, lock, numbered, remove, sync_dir};
@@ -33,11 +33,27 @@ pub fn wipe(dir: &Path) -> Result<(), OpenError> {
 
 /// Moves one generation, which is not in use any more, to `quarantine-<n>`; the newest such is kept.
 pub(crate) fn set_generation_aside(dir: &Path, gen_dir: &Path) -> io::Result<()> {
+    move_aside(dir, |aside| fs::rename(gen_dir, aside.join(gen_dir.file_name().unwrap_or_default())))
+}
+
+/// Moves files of a generation, which goes on without them, to a directory of its name in `quarantine-<n>`; likewise.
+pub(crate) fn set_files_aside(gen_dir: &Path, files: &[PathBuf]) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (gen_dir.parent(), gen_dir.file_name()) else { return Ok(()) };
+    move_aside(dir, |aside| {
+        let into = aside.join(name);
+        fs::create_dir(&into)?;
+        files.iter().try_for_each(|file| fs::rename(file, into.join(file.file_name().unwrap_or_default())))?;
+        sync_dir(&into)?;
+        sync_dir(gen_dir)
+    })
+}
+
+fn move_aside(dir: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let before = numbered(dir, PREFIX)?;
     let name = format!("{PREFIX}{}", before.last().map_or(1, |last| last.saturating_add(1)));
     let aside = dir.join(name);
     fs::create_dir(&aside)?;
-    fs::rename(gen_dir, aside.join(gen_dir.file_name().unwrap_or_default()))?;
+    fill(&aside)?;
     sync_dir(&aside)?;
     for number in before {
         remove(&dir.join(format!("{PREFIX}{number}")))?;

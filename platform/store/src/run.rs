@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::cipher::{Cipher, NONCE_BYTES, What};
+use crate::fault::read_point;
 use crate::layout::{remove, sync_data};
 use crate::seal::{Purpose, Root, hasher, key_bytes, take, take_u32, take_u64};
 use crate::tree::TreeError;
@@ -229,6 +230,7 @@ impl Run {
     pub(crate) fn open(home: &Home, span: Span) -> Result<Run, TreeError> {
         let (path, generation) = (span.path(&home.dir), home.generation);
         let wrong = |what: &str| TreeError::corrupt(format!("{}: {what}", span.name()));
+        read_point(&path)?;
         let file = File::open(&path)?;
         let bytes = file.metadata()?.len();
         let mut head = [0; HEADER_BYTES];
@@ -299,6 +301,7 @@ impl Run {
             return Err(self.wrong("a chunk longer than the file"));
         }
         let mut kept = vec![0; entry.kept as usize];
+        read_point(&self.path)?;
         self.file.read_exact_at(&mut kept, entry.offset).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.wrong("it ends too soon"),
             _ => TreeError::Io(error),

@@ -3,7 +3,7 @@
 //! There are up to two to choose from: what sled holds, and the archive up to the first run that fails; on either the frames
 //! that follow, as long as they are whole. The one that leads furthest is taken. It loses acknowledged commits, so it is
 //! for those only who can have them again: a data plane, whose control plane sees at hello that it has fallen behind. What
-//! was lost is set aside, and the loss is reported.
+//! was lost is set aside, and the loss is reported. What cannot be read now is not lost: that is an error of the disk's.
 
 use std::path::Path;
 
@@ -39,18 +39,27 @@ pub(crate) fn last_good(
     dir: &Path,
     generation: u64,
     options: &Options,
-    worker: &Worker,
+    worker: &mut Worker,
     why: &OpenError,
     reports: &Reports,
 ) -> Result<Option<u64>, OpenError> {
     let gen_dir = generation_dir(dir, generation);
-    let Ok(cipher) = Cipher::load(&gen_dir, &options.encryption) else { return Ok(None) };
-    let frames = journal::salvage(&gen_dir, generation);
+    let cipher = match Cipher::load(&gen_dir, &options.encryption) {
+        Ok(cipher) => cipher,
+        Err(error) if error.is_corrupt() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let frames = journal::salvage(&gen_dir, generation)?;
     let candidate = |root: &Root, archive| candidate(&gen_dir, generation, &frames, root, archive);
     let archive = Archive::whole_part(&Home::new(&gen_dir, generation, &cipher));
-    let archive = archive.map(|archive| candidate(&archive.root().clone(), Some(archive)));
+    let archive = archive.map_err(|e| OpenError::io(&gen_dir, e))?;
+    let archive = archive.map(|archive| candidate(&archive.root().clone(), Some(archive))).transpose()?;
     // Opened once to see how far it leads, and again if that is further.
-    let sled = Load::start(worker, &gen_dir, generation).ok().map(|(_, root)| candidate(&root, None));
+    let sled = match Load::start(worker, &gen_dir, generation) {
+        Ok((_, root)) => Some(candidate(&root, None)?),
+        Err(TreeError::Corrupt(_)) => None,
+        Err(TreeError::Io(error)) => return Err(OpenError::io(&gen_dir, error)),
+    };
     let mut candidates: Vec<Candidate> = archive.into_iter().chain(sled).collect();
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.seq));
     let next = generation + 1;
@@ -75,23 +84,33 @@ pub(crate) fn last_good(
 }
 
 /// A copy with the frames that follow on it, one on the other.
-fn candidate(gen_dir: &Path, generation: u64, frames: &[Frame], root: &Root, archive: Option<Archive>) -> Candidate {
+fn candidate(
+    gen_dir: &Path,
+    generation: u64,
+    frames: &[Frame],
+    root: &Root,
+    archive: Option<Archive>,
+) -> Result<Candidate, OpenError> {
     let mut candidate = Candidate { archive, changes: Pending::default(), seq: root.seq, meta: root.meta.clone() };
     for frame in frames {
-        if frame.prev == candidate.seq
-            && frame.seq > candidate.seq
-            && let Ok(changes) = changes(gen_dir, generation, frame)
-        {
-            candidate.changes.add(changes);
-            (candidate.seq, candidate.meta) = (frame.seq, Some(frame.meta.clone()));
+        if frame.prev != candidate.seq || frame.seq <= candidate.seq {
+            continue;
+        }
+        match changes(gen_dir, generation, frame) {
+            Ok(changes) => {
+                candidate.changes.add(changes);
+                (candidate.seq, candidate.meta) = (frame.seq, Some(frame.meta.clone()));
+            }
+            Err(error) if error.is_corrupt() => {}
+            Err(error) => return Err(error),
         }
     }
-    candidate
+    Ok(candidate)
 }
 
 impl Candidate {
     /// Writes it as the next generation. Whether it is whole shows at the end.
-    fn build(self, dir: &Path, generation: u64, cipher: Cipher, worker: &Worker) -> Result<(), CommitError> {
+    fn build(self, dir: &Path, generation: u64, cipher: Cipher, worker: &mut Worker) -> Result<(), CommitError> {
         let Candidate { archive, changes, seq, meta } = self;
         if let Some(archive) = archive {
             return generation_from_archive(dir, generation + 1, cipher, &archive, &changes, (seq, meta)).map(drop);

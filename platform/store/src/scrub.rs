@@ -17,7 +17,8 @@ use crate::layout;
 use crate::pending::Pending;
 use crate::report::Report;
 use crate::seal::Root;
-use crate::sled_thread::{DEADLINE, Frozen};
+use crate::sled_thread::Frozen;
+use crate::tree::TreeError;
 use crate::{OpenError, Store, journal};
 
 /// A pass that was interrupted so often is made in one piece.
@@ -149,7 +150,7 @@ impl Store {
                         false
                     }
                     None => {
-                        self.mend_archive("there is none");
+                        self.mend_archive(&TreeError::corrupt("there is none"));
                         true
                     }
                 }
@@ -192,7 +193,7 @@ impl Store {
         let given_up = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&given_up);
         let (sender, result) = sync_channel(1);
-        let posted = self.worker.post(move || {
+        let posted = self.worker.post(move |_| {
             let _ = sender.send(check.step(bytes, &flag));
         });
         match posted {
@@ -223,7 +224,7 @@ impl Store {
     pub(crate) fn end_scrub(&mut self) {
         self.interrupt_scrub();
         if let Stage::Reading(reading) = std::mem::take(&mut self.scrub.stage) {
-            let _ = reading.result.recv_timeout(DEADLINE);
+            let _ = reading.result.recv_timeout(self.patience);
         }
     }
 
@@ -233,8 +234,8 @@ impl Store {
         self.scrub.passes += 1;
         match stepped {
             Stepped::Good => tracing::debug!("store: looked through, and good"),
-            Stepped::Bad(Copy::Archive, what) => self.mend_archive(&what),
-            Stepped::Bad(Copy::Sled, what) => self.mend_sled(&what),
+            Stepped::Bad(Copy::Archive, error) => self.mend_archive(&error),
+            Stepped::Bad(Copy::Sled, error) => self.mend_sled(&error.to_string()),
             Stepped::Ended(error) => {
                 let error = error.map(|error| error.to_string()).unwrap_or_default();
                 tracing::warn!(error, "store: it cannot be looked through now");
@@ -246,12 +247,11 @@ impl Store {
     }
 
     /// The archive fails: it is written anew from sled, by a checkpoint of nothing.
-    pub(crate) fn mend_archive(&mut self, what: &str) {
-        self.archive_failed(what);
-        if !self.may_mend(what) {
+    pub(crate) fn mend_archive(&mut self, error: &TreeError) {
+        self.archive_failed(error);
+        if !self.may_mend(&error.to_string()) {
             return;
         }
-        self.mending = Some(format!("the archive was made anew from sled ({what}); nothing was lost"));
         if self.frozen.is_none() {
             let Root { seq, meta, .. } = self.root.clone();
             let changes = Pending::default();

@@ -1,6 +1,7 @@
 //! The thread on which sled loads and makes checkpoints, and what is asked of it.
 //!
-//! A panic there ends nothing but the job, and a hang is noticed by whoever waits with a deadline; the journal carries
+//! A panic there ends nothing but the job, and a hang is noticed by whoever waits with a deadline: then the thread is
+//! abandoned and another one takes the next job, [`ABANDONED_MAX`] times at most as long as they hang; the journal carries
 //! on meanwhile. sled is open only during a job. It is one thread for all of them because an allocator that keeps a
 //! heap per thread keeps what sled freed: one such heap is enough.
 
@@ -8,7 +9,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,42 +33,90 @@ const PIECES_MAX: usize = 2;
 const END_PATIENCE: Duration = Duration::from_secs(5);
 const END_POLL: Duration = Duration::from_millis(1);
 const NAME: &str = "store-sled";
+/// So many threads may hang, each with what sled holds in memory, before sled is left alone.
+pub(crate) const ABANDONED_MAX: usize = 2;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What is to be done; it is told whether its thread has been given up, for those who work long.
+type Job = Box<dyn FnOnce(&AtomicBool) + Send>;
 
 /// The thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Worker {
-    /// At most one job waits: the store asks for the next when it has had the answer to the last.
-    jobs: Option<Sender<Job>>,
+    at_work: Option<AtWork>,
+    /// Threads that hang. What they hold in memory and in files stays as long as they do.
+    abandoned: Vec<JoinHandle<()>>,
+}
+
+/// A thread that takes jobs.
+#[derive(Debug)]
+struct AtWork {
+    /// At most two jobs wait: a piece of looking through the store, and what the store asks for after the last answer.
+    jobs: Sender<Job>,
     thread: JoinHandle<()>,
+    given_up: Arc<AtomicBool>,
+}
+
+impl AtWork {
+    fn start() -> io::Result<AtWork> {
+        let (sender, jobs) = channel::<Job>();
+        let given_up = Arc::<AtomicBool>::default();
+        let flag = Arc::clone(&given_up);
+        let work = move || {
+            for job in jobs {
+                if flag.load(Ordering::Relaxed) {
+                    return;
+                }
+                // Whoever waits sees its channel closed.
+                let _ = catch_unwind(AssertUnwindSafe(|| job(&flag)));
+            }
+        };
+        let thread = Builder::new().name(NAME.into()).spawn(work)?;
+        Ok(AtWork { jobs: sender, thread, given_up })
+    }
 }
 
 impl Worker {
     pub(crate) fn start() -> io::Result<Worker> {
-        let (sender, jobs) = channel::<Job>();
-        let work = move || {
-            for job in jobs {
-                // Whoever waits sees its channel closed.
-                let _ = catch_unwind(AssertUnwindSafe(job));
-            }
-        };
-        let thread = Builder::new().name(NAME.into()).spawn(work)?;
-        Ok(Worker { jobs: Some(sender), thread })
+        Ok(Worker { at_work: Some(AtWork::start()?), abandoned: Vec::new() })
     }
 
-    pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let posted = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Box::new(job)).is_ok());
-        if posted { Ok(()) } else { Err(io::Error::other("the thread for sled is gone")) }
+    /// Has a job done, by a new thread where the one before was given up.
+    pub(crate) fn post(&mut self, job: impl FnOnce(&AtomicBool) + Send + 'static) -> io::Result<()> {
+        let at_work = match self.at_work.take() {
+            Some(at_work) => at_work,
+            None => {
+                if self.is_exhausted() {
+                    return Err(io::Error::other(format!("{ABANDONED_MAX} threads of sled's hang")));
+                }
+                AtWork::start()?
+            }
+        };
+        let posted = at_work.jobs.send(Box::new(job));
+        self.at_work = Some(at_work);
+        posted.map_err(|_| io::Error::other("the thread for sled is gone"))
+    }
+
+    /// Gives up a thread that hangs. Should it go on after all it does no further job, and nobody hears of the last.
+    pub(crate) fn abandon(&mut self) {
+        let Some(AtWork { thread, given_up, .. }) = self.at_work.take() else { return };
+        given_up.store(true, Ordering::Relaxed);
+        self.abandoned.push(thread);
+    }
+
+    /// Whether so many threads hang that no other is begun.
+    pub(crate) fn is_exhausted(&mut self) -> bool {
+        self.abandoned.retain(|thread| !thread.is_finished());
+        self.at_work.is_none() && self.abandoned.len() >= ABANDONED_MAX
     }
 }
 
 impl Drop for Worker {
     /// Waits until sled is closed, unless it hangs.
     fn drop(&mut self) {
-        self.jobs = None;
+        let Some(AtWork { jobs, thread, .. }) = self.at_work.take() else { return };
+        drop(jobs);
         let patience = Instant::now() + END_PATIENCE;
-        while !self.thread.is_finished() && Instant::now() < patience {
+        while !thread.is_finished() && Instant::now() < patience {
             std::thread::sleep(END_POLL);
         }
     }
@@ -85,6 +135,24 @@ pub(crate) struct Frozen {
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     result: Receiver<Result<Made, TreeError>>,
+    until: Instant,
+    /// Whether it writes the archive anew.
+    pub(crate) anew: bool,
+}
+
+/// Why a checkpoint is to write the archive anew.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Anew {
+    /// What is wrong with it; none where there just is none.
+    pub(crate) why: Option<String>,
+    /// It could not be read, and may be whole.
+    pub(crate) is_unread: bool,
+}
+
+impl Anew {
+    pub(crate) fn because(error: &TreeError) -> Anew {
+        Anew { why: Some(error.to_string()), is_unread: matches!(error, TreeError::Io(_)) }
+    }
 }
 
 /// What a checkpoint brought sled and the archive to.
@@ -94,6 +162,8 @@ pub(crate) struct Made {
     pub(crate) archive: Arc<Archive>,
     /// Bytes of sled's files.
     pub(crate) sled_bytes: u64,
+    /// Why the archive was written anew, if something was wrong with it.
+    pub(crate) mended: Option<String>,
 }
 
 /// What became of a checkpoint.
@@ -101,6 +171,8 @@ pub(crate) struct Made {
 pub(crate) enum Outcome {
     /// It is still under way.
     Running,
+    /// It is, but it had to be over by now.
+    Hung,
     /// It is durable.
     Done(Box<Made>),
     /// It failed; the content of sled is that of before or after, and the same checkpoint may be tried again.
@@ -108,43 +180,51 @@ pub(crate) enum Outcome {
 }
 
 impl Checkpoint {
+    /// Starts one that must be over after `patience`. Without an archive, that is written anew.
     pub(crate) fn start(
-        worker: &Worker,
+        worker: &mut Worker,
         home: Home,
         frozen: Arc<Frozen>,
-        archive: Option<Arc<Archive>>,
+        archive: Result<Arc<Archive>, Anew>,
+        patience: Duration,
     ) -> io::Result<Checkpoint> {
         let (sender, result) = sync_channel(1);
-        let work = move || {
+        let anew = archive.is_err();
+        let work = move |given_up: &AtomicBool| {
             // Nobody listening means that the store is gone, and with it all interest.
-            let _ = sender.send(checkpoint(&home, &frozen, archive));
+            let _ = sender.send(checkpoint(&home, &frozen, archive, given_up));
         };
         worker.post(work)?;
-        Ok(Checkpoint { result })
+        Ok(Checkpoint { result, until: Instant::now() + patience, anew })
     }
 
     /// Looks without waiting.
     pub(crate) fn poll(&self) -> Outcome {
-        match self.result.try_recv() {
-            Ok(Ok(made)) => Outcome::Done(Box::new(made)),
-            Ok(Err(error)) => Outcome::Failed(error),
-            Err(TryRecvError::Empty) => Outcome::Running,
-            Err(TryRecvError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
-        }
+        self.wait_for(Duration::ZERO)
     }
 
-    /// Waits for the end, up to the deadline.
-    pub(crate) fn wait(&self) -> Outcome {
-        match self.result.recv_timeout(DEADLINE) {
+    /// Waits for the end, up to the deadline, but no longer than that.
+    pub(crate) fn wait(&self, patience: Duration) -> Outcome {
+        self.wait_for(self.until.saturating_duration_since(Instant::now()).min(patience))
+    }
+
+    fn wait_for(&self, time: Duration) -> Outcome {
+        match self.result.recv_timeout(time) {
             Ok(Ok(made)) => Outcome::Done(Box::new(made)),
             Ok(Err(error)) => Outcome::Failed(error),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= self.until => Outcome::Hung,
             Err(RecvTimeoutError::Timeout) => Outcome::Running,
             Err(RecvTimeoutError::Disconnected) => Outcome::Failed(TreeError::corrupt("the checkpoint panicked")),
         }
     }
 }
 
-fn checkpoint(home: &Home, frozen: &Frozen, archive: Option<Arc<Archive>>) -> Result<Made, TreeError> {
+fn checkpoint(
+    home: &Home,
+    frozen: &Frozen,
+    archive: Result<Arc<Archive>, Anew>,
+    given_up: &AtomicBool,
+) -> Result<Made, TreeError> {
     let tree = Tree::open(&home.dir, home.generation)?;
     let mut root = tree.root()?;
     if root.seq < frozen.base || root.seq > frozen.seq {
@@ -160,28 +240,32 @@ fn checkpoint(home: &Home, frozen: &Frozen, archive: Option<Arc<Archive>>) -> Re
         tree.persist()?;
     }
     tree.close()?;
-    let archive = match archive {
-        // Likewise.
-        Some(archive) if archive.seq() == root.seq => archive,
-        Some(archive) if archive.seq() == frozen.base => match archive.with(&frozen.changes, &root) {
-            Err(TreeError::Corrupt(what)) => rebuilt(home, &what)?,
-            archive => Arc::new(archive?),
+    if given_up.load(Ordering::Relaxed) {
+        return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+    }
+    let (archive, mended) = match archive {
+        // As above.
+        Ok(archive) if archive.seq() == root.seq => (archive, None),
+        Ok(archive) if archive.seq() == frozen.base => match archive.with(&frozen.changes, &root) {
+            Err(error) if error.is_damage() => rebuilt(home, Anew::because(&error))?,
+            archive => (Arc::new(archive?), None),
         },
-        Some(_) => rebuilt(home, "it is not of the same commit")?,
-        None => rebuilt(home, "there is none")?,
+        Ok(_) => rebuilt(home, Anew::default())?,
+        Err(anew) => rebuilt(home, anew)?,
     };
-    Ok(Made { root, archive, sled_bytes: size(&tree::path(&home.dir)) })
+    Ok(Made { root, archive, sled_bytes: size(&tree::path(&home.dir)), mended })
 }
 
-fn rebuilt(home: &Home, why: &str) -> Result<Arc<Archive>, TreeError> {
+/// The archive written anew, and why that was necessary.
+fn rebuilt(home: &Home, Anew { why, is_unread }: Anew) -> Result<(Arc<Archive>, Option<String>), TreeError> {
     tracing::warn!(why, "store: the archive is written anew from sled");
     let mut made = archive_from_sled(home);
-    if made.as_ref().is_err_and(TreeError::is_disk_full) {
+    if made.as_ref().is_err_and(TreeError::is_disk_full) && !is_unread {
         // What is in the way is known to be of no use.
         archive::remove_all(&home.dir);
         made = archive_from_sled(home);
     }
-    made.map(Arc::new)
+    Ok((Arc::new(made?), why))
 }
 
 /// Some records in order, their values one after the other in `bytes`.
@@ -214,10 +298,14 @@ pub(crate) struct Load {
 
 impl Load {
     /// Opens sled and reads the root.
-    pub(crate) fn start(worker: &Worker, generation_dir: &Path, generation: u64) -> Result<(Load, Root), TreeError> {
+    pub(crate) fn start(
+        worker: &mut Worker,
+        generation_dir: &Path,
+        generation: u64,
+    ) -> Result<(Load, Root), TreeError> {
         let dir = generation_dir.to_path_buf();
         let (sender, messages) = sync_channel(PIECES_MAX);
-        let work = move || {
+        let work = move |_: &AtomicBool| {
             let end = read(&dir, generation, &sender);
             let _ = sender.send(end.map(|()| Message::Done));
         };
@@ -240,10 +328,11 @@ impl Load {
 
     fn receive(&self) -> Result<Message, TreeError> {
         self.messages.recv_timeout(DEADLINE).unwrap_or_else(|error| {
-            Err(TreeError::corrupt(match error {
-                RecvTimeoutError::Timeout => "sled does not answer",
-                RecvTimeoutError::Disconnected => "the thread that reads sled panicked",
-            }))
+            Err(match error {
+                // That says nothing of the content.
+                RecvTimeoutError::Timeout => io::Error::new(io::ErrorKind::TimedOut, "sled does not answer").into(),
+                RecvTimeoutError::Disconnected => TreeError::corrupt("the thread that reads sled panicked"),
+            })
         })
     }
 }

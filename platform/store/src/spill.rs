@@ -4,10 +4,10 @@
 //! hash, so that trying a failed commit again never touches a file that a frame may already point to.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::fault::point;
+use crate::fault::{point, read_point};
 use crate::frame::{Content, decode_changes, encode_changes, encoded_len};
 use crate::layout::{remove, sync_data, sync_dir};
 use crate::seal::{Purpose, hasher};
@@ -57,7 +57,8 @@ pub(crate) fn read(
     expected: u64,
 ) -> Result<Vec<Change>, OpenError> {
     let path = path(gen_dir, seq, expected);
-    let found = fs::metadata(&path).map_err(|_| OpenError::corrupt(&path, "the file of a large commit is missing"))?;
+    read_point(&path).map_err(|e| OpenError::io(&path, e))?;
+    let found = fs::metadata(&path).map_err(|e| not_there(&path, e))?;
     if found.len() != len || len > COMMIT_BYTES_MAX {
         return Err(OpenError::corrupt(path, "the file of a large commit has the wrong size"));
     }
@@ -72,7 +73,8 @@ pub(crate) fn read(
 pub(crate) fn check(gen_dir: &Path, generation: u64, seq: u64, len: u64, expected: u64) -> Result<(), OpenError> {
     let path = path(gen_dir, seq, expected);
     let corrupt = |what: &str| OpenError::corrupt(&path, what);
-    let mut file = File::open(&path).map_err(|_| corrupt("the file of a large commit is missing"))?;
+    read_point(&path).map_err(|e| OpenError::io(&path, e))?;
+    let mut file = File::open(&path).map_err(|e| not_there(&path, e))?;
     let (mut hasher, mut piece, mut left) = (hasher(Purpose::Spill, generation, seq), vec![0; PIECE_BYTES], len);
     loop {
         let count = file.read(&mut piece).map_err(|e| OpenError::io(&path, e))?;
@@ -87,6 +89,14 @@ pub(crate) fn check(gen_dir: &Path, generation: u64, seq: u64, len: u64, expecte
         Ok(())
     } else {
         Err(corrupt("the file of a large commit fails its hash"))
+    }
+}
+
+/// What it means that a file cannot be had: only one that is not there is missing.
+fn not_there(path: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::NotFound => OpenError::corrupt(path, "the file of a large commit is missing"),
+        _ => OpenError::io(path, error),
     }
 }
 

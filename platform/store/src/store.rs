@@ -7,6 +7,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::archive::Archive;
 use crate::checkpoint::Failure;
@@ -21,9 +22,9 @@ use crate::report::Reports;
 use crate::run::Home;
 use crate::scrub::Scrub;
 use crate::seal::Root;
-use crate::sled_thread::{Checkpoint, Frozen, Worker};
+use crate::sled_thread::{Anew, Checkpoint, Frozen, Worker};
 use crate::spill;
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 use crate::{COMMIT_BYTES_MAX, Change, CommitError, Key, META_BYTES_MAX, OpenError, VALUE_BYTES_MAX};
 
 /// An open store. One at a time per directory, in all processes.
@@ -46,6 +47,8 @@ pub struct Store {
     pub(crate) frozen: Option<Arc<Frozen>>,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) worker: Worker,
+    /// How long sled may take for a checkpoint.
+    pub(crate) patience: Duration,
     pub(crate) compaction: Option<Compaction>,
     /// How far looking through the files has come.
     pub(crate) scrub: Scrub,
@@ -53,6 +56,12 @@ pub struct Store {
     pub(crate) mending: Option<String>,
     /// What was wrong with sled, while it is made anew.
     pub(crate) healing: Option<String>,
+    /// Why the next checkpoint is to write the archive anew.
+    pub(crate) anew: Option<Anew>,
+    /// A thread that was given up has the files of this generation's sled open.
+    pub(crate) stuck: bool,
+    /// How many numbers the next generation leaves out.
+    pub(crate) left_out: u64,
     /// Lives as long as somebody builds the next generation.
     pub(crate) builder: Weak<()>,
     /// The content as of the last checkpoint.
@@ -130,7 +139,7 @@ impl Store {
         }
         match self.archive.as_ref().map(|archive| archive.get(&key)) {
             Some(Ok(value)) => return self.opened(&key, value.map(Arc::from)),
-            Some(Err(error)) => self.archive_failed(&error.to_string()),
+            Some(Err(error)) => self.archive_failed(&error),
             None => {}
         }
         self.wait();
@@ -145,14 +154,18 @@ impl Store {
             tree.close()?;
             Ok(value.map(Arc::from))
         };
-        let value = read().map_err(|e: crate::tree::TreeError| e.into_commit(&dir))?;
+        let value = read().map_err(|e: TreeError| e.into_commit(&dir))?;
         self.opened(&key, value)
     }
 
-    /// The archive is of no use any more; the next checkpoint writes it anew.
-    pub(crate) fn archive_failed(&mut self, why: &str) {
-        tracing::warn!(why, "store: the archive is damaged; sled is read instead");
-        self.archive = None;
+    /// The next checkpoint writes the archive anew. Until then it is of no use, or, where it only could not be read, the
+    /// better one of two doubtful copies.
+    pub(crate) fn archive_failed(&mut self, error: &TreeError) {
+        tracing::warn!(%error, "store: the archive fails; sled is read instead");
+        if let TreeError::Corrupt(_) = error {
+            self.archive = None;
+        }
+        self.anew = Some(Anew::because(error));
     }
 
     fn opened(&self, key: &Key, kept: Option<Arc<[u8]>>) -> Result<Option<Arc<[u8]>>, CommitError> {
@@ -247,8 +260,10 @@ impl Drop for Store {
     /// Waits for a checkpoint or a healing under way, so that the next one to open finds sled closed, and whole. A hang is
     /// not waited for.
     fn drop(&mut self) {
-        self.wait();
-        self.wait_for_healing();
+        if self.wait_or_hang() {
+            self.give_up_thread();
+        }
+        self.wait_for_healing(Instant::now() + self.patience);
         let _ = self.end_compaction();
     }
 }

@@ -10,7 +10,6 @@ use crate::journal::Journal;
 use crate::layout::{generation_dir, remove, set_current};
 use crate::pending::Pending;
 use crate::quarantine;
-use crate::sled_thread::Worker;
 use crate::store::check_sizes;
 use crate::{CommitError, Key, Store};
 
@@ -38,7 +37,7 @@ impl Store {
         self.settle_writing()?;
         self.end_compaction()?;
         let cipher = Cipher::new(&self.options.encryption)?.ok_or(CommitError::Encryption)?;
-        let builder = Builder::start(&self.dir, self.generation + 1, cipher)?;
+        let builder = Builder::start(&self.dir, self.next_generation(), cipher)?;
         self.builder = builder.alive();
         Ok(builder)
     }
@@ -57,8 +56,9 @@ impl Store {
         self.settle_writing()?;
         self.wait();
         let archive = builder.finish(self.seq + 1, meta)?;
-        let dir = generation_dir(&self.dir, self.generation + 1);
-        let journal = Journal::open_first(&dir, self.generation + 1).map_err(|e| CommitError::io(&dir, e))?;
+        let next = self.next_generation();
+        let dir = generation_dir(&self.dir, next);
+        let journal = Journal::open_first(&dir, next).map_err(|e| CommitError::io(&dir, e))?;
         self.switch(journal, archive, Before::Removed)?;
         self.seq = self.root.seq;
         self.meta.clone_from(&self.root.meta);
@@ -70,25 +70,25 @@ impl Store {
 
     /// Makes the next generation, of which everything is on disk, the one in use; the old one goes.
     pub(crate) fn switch(&mut self, journal: Journal, archive: Archive, before: Before) -> Result<(), CommitError> {
-        if let Err(error) = set_current(&self.dir, self.generation + 1) {
+        let next = self.next_generation();
+        if let Err(error) = set_current(&self.dir, next) {
             self.unsure = true;
             return Err(CommitError::io(&self.dir, error));
         }
         let old = self.generation_dir();
-        self.generation += 1;
+        (self.generation, self.left_out) = (next, 0);
         self.root = archive.root().clone();
         self.archive = Some(Arc::new(archive));
         self.journal = journal;
         self.turning = false;
         self.frozen = None;
         self.failure = None;
-        if self.checkpoint.take().is_some() {
-            // It hangs, in files that nobody needs any more. Let it; sled gets another thread.
-            match Worker::start() {
-                Ok(worker) => self.worker = worker,
-                Err(error) => tracing::warn!(%error, "store: no thread for sled, its checkpoints will fail"),
-            }
+        self.anew = None;
+        if self.checkpoint.is_some() {
+            // It is about files that nobody needs any more.
+            self.give_up_thread();
         }
+        self.stuck = false;
         let gone = match before {
             Before::Removed => remove(&old),
             Before::SetAside => quarantine::set_generation_aside(&self.dir, &old),

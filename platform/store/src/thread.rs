@@ -24,7 +24,8 @@ const MAILBOX_MAX: usize = 64;
 /// How long an operation may take before the thread is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// For a commit, a look-up or a batch of a replacement. A commit may have to wait for a checkpoint, which has 20 s.
+    /// For a commit, a look-up or a batch of a replacement. A commit may have to wait for a checkpoint, which has 20 s, and
+    /// for sled to be made anew, for which it waits as long again.
     pub step: Duration,
     /// For the end of a replacement.
     pub finish: Duration,

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Key;
-use crate::fault::point;
+use crate::fault::{point, read_point};
 use crate::layout::sync_data;
 use crate::seal::{Head, ROOT_KEY, Root, parse_part_key, part_key, split};
 
@@ -20,6 +20,8 @@ const CACHE_BYTES: u64 = 1024 * 1024;
 /// How long we wait for the lock of a sled just dropped, whose threads may hold it a moment longer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
+/// The medium does not give back what it took.
+const EIO: i32 = 5;
 /// sled's directory in a generation.
 const DIR: &str = "sled";
 
@@ -35,6 +37,15 @@ pub(crate) enum TreeError {
 impl TreeError {
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
+    }
+
+    /// Whether the content is what is wrong: it fails a check, or the medium does not give it back. The latter may pass, so
+    /// nothing is given up for it of which no whole copy was read first.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt(_) => true,
+            Self::Io(error) => error.raw_os_error() == Some(EIO),
+        }
     }
 
     /// Whether space is what is missing.
@@ -76,12 +87,24 @@ pub(crate) fn path(generation_dir: &Path) -> PathBuf {
     generation_dir.join(DIR)
 }
 
+/// What the system says of a file; `None` if it is not there, which an error that it cannot be looked at is no proof of.
+pub(crate) fn is_there(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Tree {
     /// Opens what is there. sled would make a new one where its file is gone; we do not.
     pub(crate) fn open(generation_dir: &Path, generation: u64) -> Result<Tree, TreeError> {
         let dir = path(generation_dir);
-        if !dir.join("db").is_file() || !dir.join("conf").is_file() {
-            return Err(TreeError::corrupt("sled's files are missing"));
+        read_point(&dir)?;
+        for name in ["db", "conf"] {
+            if !is_there(&dir.join(name))?.is_some_and(|found| found.is_file()) {
+                return Err(TreeError::corrupt("sled's files are missing"));
+            }
         }
         Self::start(dir, generation)
     }
@@ -106,6 +129,8 @@ impl Tree {
             match guarded(|| Ok(config.open()?)) {
                 Ok(db) => return Ok(Tree { db: Some(db), dir, generation }),
                 Err(error) if is_lock_held(&error) && Instant::now() < patience => thread::sleep(LOCK_RETRY),
+                // A thread that was given up has it: that says nothing of the content.
+                Err(error) if is_lock_held(&error) => return Err(io::Error::other(error.to_string()).into()),
                 Err(error) => return Err(error),
             }
         }

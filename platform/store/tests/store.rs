@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
-use store::{Change, CommitError, Key, OpenError, Options, State, Store};
+use store::{Change, CommitError, Key, OpenError, Options, Progress, State, Store};
 
 type Model = BTreeMap<Key, Vec<u8>>;
 
@@ -37,6 +37,34 @@ fn open_with(dir: &Path, options: Options) -> Result<(Store, Option<Vec<u8>>, Mo
 
 fn open(dir: &Path) -> (Store, Option<Vec<u8>>, Model) {
     open_with(dir, Options::default()).unwrap()
+}
+
+#[test]
+fn a_long_opening_tells_how_far_it_has_come_from_its_beginning_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = Random(5);
+    let (mut store, ..) = open_with(dir.path(), Options { checkpoint_commits: 1, ..Options::default() }).unwrap();
+    for n in 0..200 {
+        let values = (0..5).map(|i| put(n * 5 + i, &(0..700).map(|_| random.next(256) as u8).collect::<Vec<u8>>()));
+        store.commit(b"meta", values.collect()).unwrap();
+    }
+    drop(store);
+    let heard = |interval: Duration| {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let hear = Arc::clone(&said);
+        let progress = Progress::new(move |done, of| hear.lock().unwrap().push((done, of))).every(interval);
+        assert_eq!(open_with(dir.path(), Options { progress, ..Options::default() }).unwrap().2.len(), 1_000);
+        let said = said.lock().unwrap();
+        said.clone()
+    };
+    let said = heard(Duration::ZERO);
+    assert!(said.is_sorted() && said.iter().all(|(done, of)| done <= of), "{said:?}");
+    let of = said[0].1;
+    // The hashes of all chunks come before the first record, and are half of it.
+    assert!(said[0].0 < of / 10, "{said:?}");
+    let half = of / 2;
+    assert!(said.iter().filter(|(done, _)| *done < half).count() > 5 && said.last().unwrap().0 > half, "{said:?}");
+    assert_eq!(heard(Duration::from_secs(3_600)), []);
 }
 
 /// A small generator of numbers, the same ones for the same seed.

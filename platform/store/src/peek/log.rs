@@ -7,8 +7,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use super::WINDOW_BYTES;
+use crate::fault::read_point;
 use crate::tree::TreeError;
 
 /// The size of a segment, which sled keeps in `conf` and which we never set.
@@ -60,6 +62,8 @@ pub(super) struct Message<'a> {
 /// A file read in windows, of which one is in memory.
 pub(super) struct Windows {
     file: File,
+    /// Where it lies.
+    dir: PathBuf,
     bytes: Vec<u8>,
     start: u64,
     /// How many bytes were read in all.
@@ -67,8 +71,8 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    pub(super) fn new(file: File) -> Windows {
-        Windows { file, bytes: Vec::new(), start: 0, read: 0 }
+    pub(super) fn new(file: File, dir: &Path) -> Windows {
+        Windows { file, dir: dir.into(), bytes: Vec::new(), start: 0, read: 0 }
     }
 
     /// The bytes from `at` on, as many of `len` as the file has.
@@ -89,6 +93,7 @@ impl Windows {
     /// Bytes that lie apart from those around them.
     pub(super) fn exact(&mut self, place: Place) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; place.len as usize];
+        read_point(&self.dir)?;
         self.file.read_exact_at(&mut bytes, place.at)?;
         self.read += u64::from(place.len);
         Ok(bytes)
@@ -99,6 +104,7 @@ impl Windows {
         self.bytes.resize(len, 0);
         self.start = at;
         let mut filled = 0;
+        read_point(&self.dir)?;
         while let Some(rest) = self.bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, at + filled as u64) {
                 Ok(0) => break,

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::Key;
+use crate::fault::read_point;
 use crate::seal::{Head, ROOT_KEY, Root, parse_part_key};
 use crate::tree::{self, TreeError, verify};
 use log::{Kind, Place, Segment, Windows};
@@ -59,7 +60,7 @@ impl Peek {
         check_conf(&dir)?;
         let file = File::open(dir.join("db"))?;
         let len = file.metadata()?.len();
-        let mut file = Windows::new(file);
+        let mut file = Windows::new(file, &dir);
         let segments = log::segments(&mut file, len)?.into_iter();
         let stage = Stage::Log { segments, current: None, pages: BTreeMap::new() };
         Ok(Peek { file, generation, stage })
@@ -99,9 +100,10 @@ impl Peek {
 fn check_conf(dir: &Path) -> Result<(), TreeError> {
     let path = dir.join("conf");
     let missing = || TreeError::corrupt("sled's files are missing");
-    if !fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= CONF_BYTES_MAX) {
+    if !tree::is_there(&path)?.is_some_and(|found| found.is_file() && found.len() <= CONF_BYTES_MAX) {
         return Err(missing());
     }
+    read_point(&path)?;
     let bytes = fs::read(&path)?;
     let (text, crc) = bytes.split_last_chunk::<4>().ok_or_else(missing)?;
     let text_of = String::from_utf8_lossy(text);

@@ -1,5 +1,6 @@
 use super::*;
-use crate::fault::Faults;
+use crate::fault::{Failure, Faults, On};
+use crate::sled_thread::ABANDONED_MAX;
 use std::fs;
 
 fn put(n: u8, len: usize) -> Vec<Change> {
@@ -128,4 +129,98 @@ fn numbers_to_which_nothing_can_be_added_are_refused_and_not_added_to() {
     drop(store);
     let (_, meta, found) = open(dir.path());
     assert_eq!((meta.as_deref(), found), (Some(&b"one"[..]), vec![1]));
+}
+
+/// Long enough for a checkpoint, and for a healing, that does not hang.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+fn sled_of(store: &Store) -> PathBuf {
+    store.generation_dir().join("sled")
+}
+
+#[test]
+fn a_panic_in_sled_costs_a_checkpoint_and_no_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    let faults = Faults::of(&sled_of(&store), On::Writes, (0, 1), Failure::Panic);
+    // More than both journals hold.
+    (0..20).for_each(|n| store.commit(b"meta", put(n, 100_000)).unwrap());
+    assert!(faults.have_fired());
+    let report = store.reports().last().expect("a report");
+    assert!(!report.lost && report.text.contains("the checkpoint panicked"), "{report:?}");
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"meta"[..]), (0..20).collect()));
+}
+
+#[test]
+fn a_thread_of_sleds_that_hangs_is_given_up_and_checkpoints_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.patience = PATIENCE;
+    let faults = Faults::of(&sled_of(&store), On::Writes, (0, 1), Failure::Hang);
+    let (mut longest, generation) = (Duration::ZERO, store.info().generation);
+    for n in 0..40 {
+        let begun = Instant::now();
+        store.commit(b"meta", put(n, 100_000)).unwrap();
+        longest = longest.max(begun.elapsed());
+    }
+    assert!(faults.have_fired() && longest < PATIENCE * 2 + Duration::from_secs(5), "{longest:?}");
+    store.wait();
+    let info = store.info();
+    assert_eq!(info.state, State::Good);
+    assert!(info.generation > generation && info.records > 0, "sled was made anew, and checkpoints go on: {info:?}");
+    let report = store.reports().last().expect("a report");
+    assert!(!report.lost && report.text.contains("sled does not answer"), "{report:?}");
+    // It goes on after all, in files that are set aside.
+    drop(faults);
+    store.commit(b"end", put(40, 10)).unwrap();
+    store.verify().unwrap();
+    drop(store);
+    let (mut store, meta, found) = open(dir.path());
+    assert_eq!((meta.as_deref(), found), (Some(&b"end"[..]), (0..=40).collect()));
+    store.verify().unwrap();
+}
+
+#[test]
+fn where_every_thread_of_sleds_hangs_commits_fail_at_once_and_go_on_when_one_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, ..) = open(dir.path());
+    store.patience = Duration::from_millis(100);
+    // Whatever is written of a generation of sled's hangs; the journals do not.
+    let hang = |path: &std::path::Path| Faults::of(path, On::Writes, (0, u64::MAX), Failure::Hang);
+    let all: Vec<Faults> = (1..=4).map(|n| hang(&dir.path().join(format!("gen-{n}/sled")))).collect();
+    let mut acknowledged = 0;
+    let until = Instant::now() + Duration::from_secs(60);
+    while !store.worker.is_exhausted() {
+        if store.commit(b"meta", put(acknowledged, 100_000)).is_ok() {
+            acknowledged += 1;
+        }
+        assert!(Instant::now() < until, "{:?}", store.reports());
+    }
+    let fails = |store: &mut Store| {
+        let begun = Instant::now();
+        let failed = matches!(store.commit(b"more", put(200, 100_000)), Err(CommitError::Checkpoint(_)));
+        failed.then(|| begun.elapsed())
+    };
+    // What room is left, they have.
+    let took = loop {
+        match fails(&mut store) {
+            Some(took) => break took,
+            None => assert!(Instant::now() < until),
+        }
+    };
+    assert!(took < Duration::from_secs(10), "nothing is waited for: {took:?}");
+    assert!(matches!(store.info().state, State::CheckpointFails(_)));
+    let report = store.reports().last().expect("a report");
+    assert!(!report.lost && report.text.contains(&format!("as long as {ABANDONED_MAX} hang")), "{report:?}");
+    drop(all);
+    while fails(&mut store).is_some() {
+        assert!(Instant::now() < until, "{:?} {:?}", store.info(), store.reports());
+        std::thread::yield_now();
+    }
+    drop(store);
+    let (_, meta, found) = open(dir.path());
+    assert_eq!(meta.as_deref(), Some(&b"more"[..]));
+    assert_eq!(found, (0..acknowledged).chain([200]).collect::<Vec<_>>());
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,20 @@ pub(crate) fn generation(dir: &Path) -> PathBuf {
     let one = found.next().unwrap();
     assert!(found.next().is_none(), "more than one generation");
     one
+}
+
+/// The paths below a directory, relative to it, of all files of a name.
+pub(crate) fn find(dir: &Path, name: &OsStr) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let here = PathBuf::from(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(find(&entry.path(), name).iter().map(|path| here.join(path)));
+        } else if entry.file_name() == name {
+            found.push(here);
+        }
+    }
+    found
 }
 
 pub(crate) fn copy_tree(from: &Path, to: &Path) {
