@@ -15,13 +15,14 @@ use crate::snapshot::{Live, Snapshot};
 use crate::state::{self, Meta, Source};
 use crate::status::{self, Facts, StoreFacts};
 use crate::sync::apply::Applier;
+use crate::sync::staging::Staging;
 use crate::sync::status::Reporter;
 use crate::sync::{link, task};
 use model::Id;
 use os::{Exit, ExitError};
 use pki::ServerConfig;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +73,9 @@ pub fn run(config: Config) -> Result<(), ExitError> {
         .map_err(|error| ExitError::from_io("worker", &error))?;
 
     let Content { store, durable, facts, .. } = content;
-    let side = Side { node: Id(node), prefix: config.prefix, live, counters, content: facts, store, durable };
+    // Here, for what an earlier encryption mode left has to go even where no control plane is set.
+    let staging = Staging::open(config.prefix.clone(), config.store_options().encryption);
+    let side = Side { node: Id(node), staging, live, counters, content: facts, store, durable };
     side.run(config.cluster, statuses, workers, stop, stopping)
 }
 
@@ -274,7 +277,7 @@ fn tls(live: &Arc<Live>, listeners: &[Bound]) -> Result<Option<Arc<ServerConfig>
 /// Everything beside the request path: sync, store and status.
 struct Side {
     node: Id,
-    prefix: PathBuf,
+    staging: Staging,
     live: Arc<Live>,
     counters: Arc<Counters>,
     content: StoreFacts,
@@ -336,7 +339,7 @@ impl Side {
         let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit);
         let applier = applier.in_trouble_from_the_start(trouble).after_a_loss(facts.store.lost);
         let sync = cluster.map(|cluster| {
-            let settings = sync_settings(self.node, self.prefix, cluster);
+            let settings = sync_settings(self.node, self.staging, cluster);
             tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))
         });
         os::notify::ready();
@@ -368,7 +371,7 @@ impl Side {
     }
 }
 
-fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::Settings {
+fn sync_settings(node: Id, staging: Staging, cluster: config::Cluster) -> task::Settings {
     let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
     identity.kinds = link::kinds();
     let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
@@ -385,7 +388,7 @@ fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::S
         heartbeat: cluster.heartbeat,
         client: cluster.client,
         identity,
-        staging: Some(prefix),
+        staging,
     }
 }
 

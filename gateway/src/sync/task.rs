@@ -10,7 +10,6 @@ use super::staging::Staging;
 use super::status::Reporter;
 use super::tunnel::ProxyServer;
 use pki::ClusterClient;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::dp::{Identity, Session};
@@ -28,8 +27,8 @@ pub struct Settings {
     pub client: ClusterClient,
     /// What hello says of this node.
     pub identity: Identity,
-    /// Where what came of a full sync survives a restart; in memory if nowhere.
-    pub staging: Option<PathBuf>,
+    /// What came of a full sync, in an earlier life too.
+    pub staging: Staging,
 }
 
 /// Holds the link to the control plane until `stop`.
@@ -52,8 +51,7 @@ pub async fn run(
     let chooser = Chooser::new(identity.node, &settings.control_planes);
     let dialer = Dialer::new(&settings.client, settings.control_planes.len(), settings.proxy);
     let session = Session::new(identity)?;
-    let staging = Staging::open(settings.staging);
-    let started = Instant::now();
+    let (staging, started) = (settings.staging, Instant::now());
     Task { applier, session, staging, chooser, heartbeat, reporter, stop, started }.run(&dialer).await;
     Ok(())
 }
