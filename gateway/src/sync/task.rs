@@ -56,6 +56,20 @@ pub async fn run(
     Ok(())
 }
 
+/// Where there is no control plane: tries to open or to write a store that is in trouble, until it is in none any more or
+/// only a full sync would help.
+pub async fn recover(mut applier: Applier, reporter: Reporter, mut stop: watch::Receiver<bool>) {
+    while applier.trouble().is_some()
+        && let Some(retry) = applier.retry_at()
+    {
+        tokio::select! {
+            () = link::wake(Some(retry)) => applier.retry().await,
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        applier.tell(&reporter);
+    }
+}
+
 struct Task {
     applier: Applier,
     session: Session,
@@ -150,7 +164,10 @@ impl Task {
             let retry = self.applier.retry_at();
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return false,
-                () = link::wake(retry) => self.applier.retry().await,
+                () = link::wake(retry) => {
+                    self.applier.retry().await;
+                    self.applier.tell(&self.reporter);
+                }
                 _ = self.stop.wait_for(|stop| *stop) => return true,
             }
         }
