@@ -10,18 +10,20 @@ use crate::counters::Counters;
 use crate::declarative;
 use crate::dns::{Resolver, Ttl};
 use crate::listen::{self, Bound, Limits, Workers};
+use crate::opening::{Place, Tried};
 use crate::proxy::Shared;
 use crate::snapshot::{Live, Snapshot};
 use crate::state::{self, Meta, Source};
 use crate::status::{self, Facts, StoreFacts};
 use crate::sync::apply::Applier;
+use crate::sync::staging::Staging;
 use crate::sync::status::Reporter;
 use crate::sync::{link, task};
 use model::Id;
 use os::{Exit, ExitError};
 use pki::ServerConfig;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,10 +45,13 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     }
     let proxies = bind_proxy(&config)?;
     let statuses = bind_status(&config.status_listen)?;
-    std::fs::create_dir_all(&config.prefix)
-        .map_err(|error| ExitError::from_io(format!("prefix: {}", config.prefix.display()), &error))?;
-    let node = os::node_id::load_or_create(&config.prefix)
-        .map_err(|error| ExitError::from_io(format!("prefix: {}", error.path.display()), &error.error))?;
+    let prefix = |path: &Path, error: &std::io::Error| ExitError::from_io(format!("prefix: {}", path.display()), error);
+    let node = match std::fs::create_dir_all(&config.prefix) {
+        Ok(()) => os::node_id::load_or_create(&config.prefix),
+        Err(error) if os::file::is_of_the_disk(&error) => os::node_id::for_this_run(&config.prefix, &error),
+        Err(error) => return Err(prefix(&config.prefix, &error)),
+    };
+    let node = node.map_err(|error| prefix(&error.path, &error.error))?;
     let content = content(&config)?;
 
     let live = Arc::new(Live::new(content.snapshot));
@@ -71,8 +76,10 @@ pub fn run(config: Config) -> Result<(), ExitError> {
     let workers = Workers::start(config.workers, &proxies, &shared, tls, Limits::default(), &stopping)
         .map_err(|error| ExitError::from_io("worker", &error))?;
 
-    let Content { store, durable, facts, .. } = content;
-    let side = Side { node: Id(node), prefix: config.prefix, live, counters, content: facts, store, durable };
+    let Content { store, place, durable, trouble, facts, .. } = content;
+    // Here, for what an earlier encryption mode left has to go even where no control plane is set.
+    let staging = Staging::open(config.prefix.clone(), config.store_options().encryption);
+    let side = Side { node: Id(node), staging, live, counters, content: facts, store, place, durable, trouble };
     side.run(config.cluster, statuses, workers, stop, stopping)
 }
 
@@ -80,7 +87,10 @@ pub fn run(config: Config) -> Result<(), ExitError> {
 struct Content {
     snapshot: Snapshot,
     store: Option<Store>,
+    place: Place,
     durable: (u64, u64),
+    /// Why what is served is not in the store.
+    trouble: Option<String>,
     facts: StoreFacts,
 }
 
@@ -88,7 +98,15 @@ struct Content {
 /// stays, whatever the file says; what a file brought is replaced when the file has changed. A file that is gone or wrong meanwhile is no reason
 /// to stop serving what the store kept of it: it is reported, and what is here serves on.
 fn content(config: &Config) -> Result<Content, ExitError> {
-    let (opened, damage) = open_store(config)?;
+    let place = store_place(config);
+    let Tried { opened, damage, mut trouble } = place.open().map_err(|error| unopened(&error))?;
+    if let Some(error) = &trouble {
+        tracing::error!(
+            error,
+            "the store cannot be opened: what comes is served and not kept; make room on that file system or look after \
+             the disk, and the store is opened without a restart"
+        );
+    }
     let lost = damage.is_some();
     // A content that this version cannot serve may be served by another one: it is not to be replaced by a bundle.
     let holds_nothing = opened.as_ref().is_none_or(|opened| opened.content.is_none() && opened.unserved.is_none());
@@ -101,7 +119,10 @@ fn content(config: &Config) -> Result<Content, ExitError> {
             (snapshot, source) = (kept, Some(meta.source));
         }
     }
-    let reports = store.as_ref().map(Store::reports).unwrap_or_default();
+    if store.as_ref().is_some_and(Store::is_read_only) {
+        trouble = Some(CommitError::ReadOnly.to_string());
+    }
+    let reports = place.options.reports.clone();
     let mut facts = StoreFacts { source, damage, lost, file: None, reports };
     let mut durable = (snapshot.epoch, snapshot.version);
     if let Some(path) = &config.declarative_config
@@ -110,11 +131,12 @@ fn content(config: &Config) -> Result<Content, ExitError> {
         match changed_file(path, source) {
             Ok(None) => {}
             Ok(Some(file)) => {
-                let kept = store.as_mut().map_or(Err(CommitError::ReadOnly), |store| keep_file(store, &file));
+                let kept = store.as_mut().map(|store| keep_file(store, &file));
                 (snapshot, facts.source) = (file.snapshot, Some(file.source));
-                match kept {
-                    Ok(()) => durable = (snapshot.epoch, snapshot.version),
-                    Err(error) => tracing::error!(%error, "the declarative file is served but not durable"),
+                durable = if let Some(Ok(())) = kept { (snapshot.epoch, snapshot.version) } else { (0, 0) };
+                if let Some(Err(error)) = kept {
+                    tracing::error!(%error, "the declarative file is served but not durable");
+                    trouble = Some(error.to_string());
                 }
             }
             Err(error) if source.is_none() => return Err(ExitError::config(error.to_string())),
@@ -127,17 +149,19 @@ fn content(config: &Config) -> Result<Content, ExitError> {
     if let Some(path) = &config.snapshot_bundle
         && facts.source.is_none()
         && holds_nothing
-        && let Some((taken, kept)) = first_bundle(path, config, store.as_mut())
+        && let Some((taken, failed)) = first_bundle(path, config, store.as_mut())
     {
         (snapshot, facts.source) = (taken, Some(Source::ControlPlane));
+        let kept = store.is_some() && failed.is_none();
         durable = if kept { (snapshot.epoch, snapshot.version) } else { (0, 0) };
+        trouble = trouble.or(failed);
     }
-    Ok(Content { snapshot, store, durable, facts })
+    Ok(Content { snapshot, store, place, durable, trouble, facts })
 }
 
-/// The bundle that the settings name, compiled, and whether the store has it. One that cannot be taken is reported and
+/// The bundle that the settings name, compiled, and why the store does not have it. One that cannot be taken is reported and
 /// keeps nobody from starting: a control plane may have something better.
-fn first_bundle(path: &Path, config: &Config, store: Option<&mut Store>) -> Option<(Snapshot, bool)> {
+fn first_bundle(path: &Path, config: &Config, store: Option<&mut Store>) -> Option<(Snapshot, Option<String>)> {
     let failed = |error: &dyn std::fmt::Display| {
         tracing::error!(bundle = %path.display(), %error, "the snapshot bundle is not taken");
     };
@@ -145,13 +169,14 @@ fn first_bundle(path: &Path, config: &Config, store: Option<&mut Store>) -> Opti
     let mut checked = checked.inspect_err(|error| failed(error)).ok()?;
     let taken = match store {
         Some(store) => checked.take(store),
-        None => Err(TakeError::Store(CommitError::ReadOnly)),
+        None => checked.load(&mut |_| Ok(())),
     };
-    let (snapshot, kept) = match taken {
-        Ok(snapshot) => (snapshot, true),
+    let (snapshot, why) = match taken {
+        Ok(snapshot) => (snapshot, None),
         Err(TakeError::Store(error)) => {
             tracing::error!(%error, "the snapshot bundle is served but not durable");
-            (checked.load(&mut |_| Ok(())).inspect_err(|error| failed(error)).ok()?, false)
+            let snapshot = checked.load(&mut |_| Ok(())).inspect_err(|error| failed(error)).ok()?;
+            (snapshot, Some(error.to_string()))
         }
         Err(error) => {
             failed(&error);
@@ -160,7 +185,7 @@ fn first_bundle(path: &Path, config: &Config, store: Option<&mut Store>) -> Opti
     };
     let vouched = bundle::vouched(&checked.header, &checked.proof);
     tracing::info!(bundle = %path.display(), %vouched, "begun with a snapshot bundle");
-    Some((snapshot, kept))
+    Some((snapshot, why))
 }
 
 /// The declarative file, compiled, unless it is the one that the store's content came from.
@@ -172,11 +197,8 @@ fn changed_file(path: &Path, kept: Option<Source>) -> Result<Option<declarative:
     declarative::compile(path, bytes).map(Some)
 }
 
-/// Opens the store. One that fails its checks is set aside, not deleted, and a fresh one takes its place, to be filled
-/// by the control plane or the file.
-fn open_store(config: &Config) -> Result<(Option<state::Opened>, Option<String>), ExitError> {
-    let dir = &config.store_dir();
-    let options = || store::Options {
+fn store_place(config: &Config) -> Place {
+    let options = store::Options {
         // What is lost comes again: the control plane sees at hello that this node has fallen behind.
         salvage: true,
         progress: store::Progress::new(|records, of| {
@@ -185,20 +207,7 @@ fn open_store(config: &Config) -> Result<(Option<state::Opened>, Option<String>)
         }),
         ..config.store_options()
     };
-    match state::open(dir, options()) {
-        Ok(opened) => Ok((Some(opened), None)),
-        Err(error @ OpenError::ReadOnly(_)) => {
-            tracing::error!(%error, "there is no store that could be read; what comes is served and not kept");
-            Ok((None, None))
-        }
-        Err(error) if error.is_corrupt() => {
-            tracing::error!(%error, "the store fails its checks; it is set aside and a fresh one is started");
-            store::quarantine(dir).map_err(|error| unopened(&error))?;
-            let opened = state::open(dir, options()).map_err(|error| unopened(&error))?;
-            Ok((Some(opened), Some(error.to_string())))
-        }
-        Err(error) => Err(unopened(&error)),
-    }
+    Place { dir: config.store_dir(), options }
 }
 
 fn unopened(error: &OpenError) -> ExitError {
@@ -274,12 +283,14 @@ fn tls(live: &Arc<Live>, listeners: &[Bound]) -> Result<Option<Arc<ServerConfig>
 /// Everything beside the request path: sync, store and status.
 struct Side {
     node: Id,
-    prefix: PathBuf,
+    staging: Staging,
     live: Arc<Live>,
     counters: Arc<Counters>,
     content: StoreFacts,
     store: Option<Store>,
+    place: Place,
     durable: (u64, u64),
+    trouble: Option<String>,
 }
 
 impl Side {
@@ -307,8 +318,6 @@ impl Side {
     ) -> Result<(), ExitError> {
         let mut signals = os::signals::Signals::listen().map_err(|error| ExitError::from_io("signals", &error))?;
         let reporter = Reporter::default();
-        let durable = self.durable.1;
-        reporter.update(|link| link.durable = durable);
         let facts = Rc::new(Facts {
             live: self.live.clone(),
             reporter: reporter.clone(),
@@ -327,18 +336,22 @@ impl Side {
             let listener = listener.map_err(|error| ExitError::from_io("status_listen", &error))?;
             tokio::task::spawn_local(status::serve(listener, facts.clone(), drained.subscribe()));
         }
-        let read_only = self.store.as_ref().is_none_or(Store::is_read_only);
-        let trouble = read_only.then(|| CommitError::ReadOnly.to_string());
-        reporter.update(|link| link.store_trouble.clone_from(&trouble));
         let store = self.store.map(|store| store::Thread::start(store, Deadlines::default())).transpose();
         let store = store.map_err(|error| ExitError::from_io("store thread", &error))?;
         let limit = cluster.as_ref().map(|cluster| cluster.shrink_limit).unwrap_or_default();
-        let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit);
-        let applier = applier.in_trouble_from_the_start(trouble).after_a_loss(facts.store.lost);
-        let sync = cluster.map(|cluster| {
-            let settings = sync_settings(self.node, self.prefix, cluster);
-            tokio::task::spawn_local(task::run(settings, applier, reporter, stopping.clone()))
-        });
+        let applier = Applier::new(self.live.clone(), store, self.durable).with_limit(limit).with_place(self.place);
+        let applier = applier.in_trouble_from_the_start(self.trouble).after_a_loss(facts.store.lost);
+        applier.tell(&reporter);
+        let sync = match cluster {
+            None => {
+                tokio::task::spawn_local(task::recover(applier, reporter, stopping));
+                None
+            }
+            Some(cluster) => {
+                let settings = sync_settings(self.node, self.staging, cluster);
+                Some(tokio::task::spawn_local(task::run(settings, applier, reporter, stopping)))
+            }
+        };
         os::notify::ready();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %self.node, "data plane ready");
         let watchdog = os::notify::watchdog_interval();
@@ -368,7 +381,7 @@ impl Side {
     }
 }
 
-fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::Settings {
+fn sync_settings(node: Id, staging: Staging, cluster: config::Cluster) -> task::Settings {
     let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
     identity.kinds = link::kinds();
     let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
@@ -385,7 +398,7 @@ fn sync_settings(node: Id, prefix: PathBuf, cluster: config::Cluster) -> task::S
         heartbeat: cluster.heartbeat,
         client: cluster.client,
         identity,
-        staging: Some(prefix),
+        staging,
     }
 }
 

@@ -2,7 +2,7 @@
 //! control plane while there is one.
 //!
 //! A request goes through [`listen`], [`router`], [`plugins`], [`balancer`] and [`proxy`], from one [`snapshot`] to its
-//! end. Configuration comes from [`sync`], [`declarative`] or a [`bundle`] and is kept by [`state`]. [`app`] puts all of it together;
+//! end. Configuration comes from [`sync`], [`declarative`] or a [`bundle`] and is kept by [`state`] ([`opening`] finds it again). [`app`] puts all of it together;
 //! [`cli`] and [`config`] are what an operator sees of it, [`status`] and [`access_log`] what a fleet sees.
 
 pub mod access_log;
@@ -15,6 +15,7 @@ pub mod counters;
 pub mod declarative;
 pub mod dns;
 pub mod listen;
+pub mod opening;
 pub mod plugins;
 pub mod proxy;
 pub mod router;

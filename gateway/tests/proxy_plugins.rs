@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use model::Kind;
 use ring::hmac;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{Answer, Config, Gateway, Origin, id};
 
 const ALICE: u128 = 11;
@@ -41,6 +42,25 @@ fn token(claims: &Value, secret: &[u8]) -> String {
 
 fn refused(answer: &Answer, message: &str) {
     assert_eq!((answer.status, &answer.json()["message"]), (401, &json!(message)));
+}
+
+#[test]
+fn for_a_clock_that_is_not_set_a_key_with_a_ttl_does_not_count() {
+    const ENDS_S: u64 = 1_800_000_000;
+    let origin = Origin::answering("");
+    let short =
+        json!({ "id": id(KEY + 100), "consumer": { "id": id(ALICE) }, "key": "short", "ttl": ENDS_S - 1_700_000_000 });
+    let config = world(&origin).with(Kind::KeyauthCredential, short).plugin(31, "key-auth", json!({ "config": {} }));
+    let key = "apikey: short\r\n";
+    let right = Gateway::at(|| Duration::from_secs(ENDS_S - 1), config.snapshot());
+    assert_eq!(right.get("/", key).status, 200);
+    let clocks: [fn() -> Duration; 3] =
+        [|| Duration::ZERO, || Duration::from_secs(1_700_000_000), || Duration::from_secs(ENDS_S)];
+    for clock in clocks {
+        let gateway = Gateway::at(clock, config.snapshot());
+        refused(&gateway.get("/", key), "Unauthorized");
+        assert_eq!(gateway.get("/", "apikey: open\r\n").status, 200, "a key without an end needs no clock");
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! [`wait::until`] polls what only polling can tell and gives up with a message.
 
 pub mod authority;
+pub mod broken;
 pub mod connect_proxy;
 pub mod crowd;
+pub mod device;
 pub mod disk;
 pub mod fake_cp;
 pub mod generate;

@@ -97,6 +97,13 @@ pub fn acknowledged_by(cp: &mut Daemon, dp: &Daemon, version: u64) {
     });
 }
 
+/// The only node's row, once the control plane knows that it serves this version.
+pub fn acknowledged(cp: &mut Daemon, version: u64) -> Value {
+    wait::until(&format!("the ack of version {version}"), || {
+        row(cp).filter(|row| row["applied_version"].as_u64().is_some_and(|applied| applied >= version))
+    })
+}
+
 /// A put for [`apply`].
 #[must_use]
 pub fn put(kind: &str, entity: Value) -> Value {

@@ -147,7 +147,9 @@ pub enum CommitError {
     #[error("this control plane follows another one and takes no changes")]
     Follower,
     /// The store could not make it durable; nothing was changed, and it may be tried again.
-    #[error("the store could not write: {0}")]
+    #[error(
+        "the store could not write: {0}; nothing was changed: make room on the disk of \"prefix\", or look after it, and try again"
+    )]
     Store(String),
     /// The changelog is shutting down.
     #[error("the control plane is shutting down")]

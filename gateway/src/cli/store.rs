@@ -13,6 +13,7 @@ use crate::bundle::write::{WriteError, export as write};
 use crate::bundle::{CheckError, check, vouched};
 use crate::config::Config;
 use crate::state::{self, Meta, Opened, Source};
+use crate::sync::staging;
 
 /// What the store holds, one fact per line.
 pub(super) fn info(config: &Config) -> Result<String, ExitError> {
@@ -153,6 +154,8 @@ fn for_import(config: &Config) -> Result<(Store, Option<String>), ExitError> {
 pub(super) fn wipe(config: &Config) -> Result<String, ExitError> {
     let dir = existing(config)?;
     store::wipe(&dir).map_err(|error| refused(&error))?;
+    // What came of a full sync lies beside it.
+    staging::remove_all(&config.prefix).map_err(|error| ExitError::from_io(config.prefix.display(), &error))?;
     Ok(format!("{} is empty.\n", dir.display()))
 }
 

@@ -72,6 +72,8 @@ pub struct Shared {
     tls: TlsConfigs,
     access_log: Option<AccessLog>,
     counters: Arc<Counters>,
+    /// Time since 1970, as plugins see it.
+    clock: fn() -> Duration,
 }
 
 impl Shared {
@@ -84,7 +86,19 @@ impl Shared {
         access_log: Option<AccessLog>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { live, settings, resolver, tls: TlsConfigs::default(), access_log, counters }
+        Self { live, settings, resolver, tls: TlsConfigs::default(), access_log, counters, clock: since_1970 }
+    }
+
+    /// What it serves from.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// With a clock that shows its plugins something else.
+    #[must_use]
+    pub fn with_clock(self, clock: fn() -> Duration) -> Self {
+        Self { clock, ..self }
     }
 }
 
@@ -283,7 +297,7 @@ async fn access<'s>(
     let mut chain = Chain::new(snapshot, found.route.id, service, cx.client.over_tls);
     while let Some(instance) = chain.advance() {
         if visit.ran.is_empty() {
-            cx.now = since_1970();
+            cx.now = (visit.proxy.shared.clock)();
         }
         visit.ran.push(instance);
         match instance.plugin.access(cx) {

@@ -157,6 +157,7 @@ fn sync(facts: &Facts) -> Value {
         "epoch": format!("{:016x}", snapshot.epoch),
         "version": snapshot.version,
         "durable_version": link.durable,
+        "last_good": { "epoch": format!("{:016x}", link.last_good.0), "version": link.last_good.1 },
         "root": format!("{:016x}", snapshot.catalog().digest()),
         "entities": snapshot.catalog().len(),
         "source": source,

@@ -5,20 +5,22 @@
 //! commit. Neighbours: `link` brings complete deltas, `snapshot` compiles them, the store's thread keeps them.
 
 use super::reconcile::Changes;
+use super::status::Reporter;
+use crate::opening::Place;
 use crate::snapshot::{Live, Loader, Rejection, Snapshot};
-use crate::state::{self, Meta, Source};
+use crate::state::{self, Meta, Opened, Source};
 use model::{Change, Id, Kind, Record};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{CommitError, Key, Thread, ThreadReplacement};
+use store::{CommitError, Deadlines, Key, Thread, ThreadReplacement};
 use wire::shrink::{Limit, Shrink};
 
 /// The most bytes that wait for a disk that takes nothing; beyond, the store is filled anew by a full sync.
 pub const BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The pause before a store in trouble is tried again.
 pub const RETRY_FIRST: Duration = Duration::from_secs(5);
-/// What that pause grows to where every try costs the making of a new generation.
+/// What that pause grows to where every try costs the making of a new generation, or the opening of the store.
 pub const RETRY_LONGEST: Duration = Duration::from_secs(600);
 /// How often it is asked whether the store has found its content ruined.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -29,7 +31,11 @@ const BATCH_RECORDS: usize = 64;
 pub struct Applier {
     live: Arc<Live>,
     store: Option<Thread>,
-    /// The version that a restart would come back with.
+    /// Where the store is to be opened if it is not.
+    place: Option<Place>,
+    /// Epoch and version of what was served first.
+    begun: (u64, u64),
+    /// Epoch and version that a restart would come back with.
     durable: (u64, u64),
     limit: Limit,
     /// The latest term that a control plane told of; what is applied is kept as of it.
@@ -99,7 +105,15 @@ impl Applier {
     #[must_use]
     pub fn new(live: Arc<Live>, store: Option<Thread>, durable: (u64, u64)) -> Self {
         let (limit, backlog, look_at) = (Limit::default(), Backlog::default(), Instant::now() + LOOK_INTERVAL);
-        Self { live, store, durable, limit, term: 0, backlog, trouble: None, look_at, lost: false }
+        let begun = served(&live);
+        let (place, trouble) = (None, None);
+        Self { live, store, place, begun, durable, limit, term: 0, backlog, trouble, look_at, lost: false }
+    }
+
+    /// With a place where a store that could not be opened, or was given up, is opened again.
+    #[must_use]
+    pub fn with_place(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// With another limit to what a full sync may take away.
@@ -108,10 +122,13 @@ impl Applier {
         Self { limit, ..self }
     }
 
-    /// Starts with a store that takes nothing, for this reason.
+    /// Starts with a store that takes nothing, or with none, for this reason.
     #[must_use]
     pub fn in_trouble_from_the_start(mut self, why: Option<String>) -> Self {
-        why.into_iter().for_each(|why| self.in_trouble(why));
+        if let Some(why) = why {
+            self.backlog.overflowed = self.durable != self.begun;
+            self.in_trouble(why);
+        }
         self
     }
 
@@ -147,9 +164,19 @@ impl Applier {
         self.trouble.as_ref().map(|trouble| trouble.why.as_str())
     }
 
-    /// When to call [`Applier::retry`]; never where there is no store.
+    /// Tells the Status API what is durable, and what keeps the rest from it.
+    pub fn tell(&self, reporter: &Reporter) {
+        let (last_good, trouble) = (self.durable, self.trouble().map(str::to_owned));
+        let durable = self.durable(served(&self.live).0);
+        reporter.update(|link| (link.last_good, link.durable, link.store_trouble) = (last_good, durable, trouble));
+    }
+
+    /// When to call [`Applier::retry`]; never where there is no store and no place for one.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
+        if self.store.is_none() && self.place.is_none() {
+            return None;
+        }
         match &self.trouble {
             Some(trouble) => (!trouble.healed).then_some(trouble.retry_at),
             None => self.store.is_some().then_some(self.look_at),
@@ -231,6 +258,9 @@ impl Applier {
         if self.trouble.is_none() {
             return self.look();
         }
+        if let Err(why) = self.reopen().await {
+            return self.in_trouble(why);
+        }
         let snapshot = self.live.snapshot();
         if self.durable == (snapshot.epoch, snapshot.version) {
             return self.retry_writing().await;
@@ -244,10 +274,45 @@ impl Applier {
                 // Nothing is in it yet; dropping it leaves the old content.
                 drop(stage);
                 tracing::info!("the store takes content again; a full sync makes it right");
-                self.trouble.iter_mut().for_each(|trouble| trouble.healed = true);
+                let why = "it takes content again; a full sync, or a restart, makes it right";
+                self.trouble.iter_mut().for_each(|trouble| (trouble.healed, trouble.why) = (true, why.to_owned()));
             }
             Err(error) => self.in_trouble(error.to_string()),
         }
+    }
+
+    /// Opens the store if it could not be opened before, or was given up. What it holds is served if that is what the start
+    /// would have served and nothing came since; else it is behind, and what was missed is not known any more.
+    async fn reopen(&mut self) -> Result<(), String> {
+        let Some(place) = &self.place else { return Ok(()) };
+        if self.store.as_ref().is_some_and(|store| store.abandoned().is_none()) {
+            return Ok(());
+        }
+        // Whoever gave it up has the lock until it ends.
+        self.store = None;
+        let place = place.clone();
+        let tried = tokio::task::spawn_blocking(move || place.open()).await;
+        let tried = tried.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.lost |= tried.damage.is_some();
+        let Some(Opened { store, content, .. }) = tried.opened else { return Err(tried.trouble.unwrap_or_default()) };
+        let store = Thread::start(store, Deadlines::default()).map_err(|error| error.to_string())?;
+        tracing::info!("the store is open");
+        self.store = Some(store);
+        let now = self.live.snapshot();
+        let held = content.as_ref().map_or((0, 0), |(_, meta)| (meta.epoch, meta.version));
+        let is_served = content.as_ref().is_none_or(|(_, meta)| meta.root == now.catalog().digest());
+        self.durable = held;
+        if let Some((kept, meta)) = content
+            && self.begun == served(&self.live)
+            && (serves_nothing(&now) || meta.source == Source::ControlPlane)
+        {
+            self.begun = held;
+            self.live.publish(Arc::new(kept));
+        } else if !is_served && held == (now.epoch, now.version) {
+            self.durable = (0, 0);
+        }
+        self.backlog = Backlog { overflowed: self.durable != served(&self.live), ..Backlog::default() };
+        Ok(())
     }
 
     /// While all is well: a store that has found both copies of its content damaged has nothing that a restart could come
@@ -276,7 +341,7 @@ impl Applier {
     /// Notes what the store said, and when to try again.
     fn in_trouble(&mut self, why: String) {
         let pause = match &self.trouble {
-            Some(before) if self.backlog.overflowed => (before.pause * 2).min(RETRY_LONGEST),
+            Some(before) if self.backlog.overflowed || self.store.is_none() => (before.pause * 2).min(RETRY_LONGEST),
             _ => RETRY_FIRST,
         };
         self.trouble = Some(Trouble { why, retry_at: Instant::now() + pause, pause, healed: false });
@@ -442,6 +507,16 @@ impl Backlog {
     fn to_changes(&self) -> Vec<store::Change> {
         self.changes.iter().map(|(key, value)| store::Change { key: *key, value: value.clone() }).collect()
     }
+}
+
+/// Epoch and version of what is served.
+fn served(live: &Live) -> (u64, u64) {
+    let snapshot = live.snapshot();
+    (snapshot.epoch, snapshot.version)
+}
+
+fn serves_nothing(now: &Snapshot) -> bool {
+    now.version == 0 && now.catalog().is_empty()
 }
 
 /// How many entities a full sync must not take away by mistake: those that a control plane sent.

@@ -18,6 +18,7 @@ use pki::LinkFailure;
 use pki::link::WRITE_MAX;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -396,9 +397,9 @@ impl<'a> Link<'a> {
         self.lookout.useful();
         self.lookout.heard(version, version);
         let durable = self.applier.durable(self.epoch);
-        let trouble = self.applier.trouble().map(str::to_owned);
+        self.applier.tell(self.reporter);
         self.reporter.update(|link| {
-            (link.durable, link.store_trouble, link.last_nack) = (durable, trouble, None);
+            link.last_nack = None;
             (link.head, link.mode) = (link.head.max(version), Some(mode.name()));
         });
         let mut actions = if durable == version { self.session.durable(version, now) } else { Vec::new() };
@@ -426,10 +427,14 @@ impl<'a> Link<'a> {
     }
 
     async fn retry(&mut self) -> Vec<Action> {
+        let before = self.applier.snapshot();
         self.applier.retry().await;
+        self.applier.tell(self.reporter);
+        if !Arc::ptr_eq(&before, &self.applier.snapshot()) {
+            // The next hello tells what is here now.
+            return self.session.bye(ByeReason::Shutdown, "the store was opened", self.now());
+        }
         let durable = self.applier.durable(self.epoch);
-        let trouble = self.applier.trouble().map(str::to_owned);
-        self.reporter.update(|link| (link.durable, link.store_trouble) = (durable, trouble));
         if self.applier.needs_full() {
             // The next hello asks for it; what is served goes on being served meanwhile.
             return self.session.bye(ByeReason::Shutdown, "the store needs a full sync", self.now());

@@ -1,14 +1,19 @@
 //! What has come of a full sync's blob, kept over cuts and restarts, so that the next connection goes on where the last
 //! one ended. The blob's name is the digest of its bytes, and so is the file's: what is here is the beginning of that
-//! blob or is found out when it is complete.
+//! blob or is found out when it is complete. The file is sealed where the store is ([`part`]).
 //!
 //! Bytes are gathered in memory and written and synced [`SYNC_BYTES`] at a time, so that a file of any length but its last
 //! [`SYNC_BYTES`] survives a power cut. A blob smaller than that never touches the disk. A disk that takes nothing
 //! costs only the survival of a restart, and a bound on the size: what cannot be written stays in memory.
 
-use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Write};
-use std::path::{Path, PathBuf};
+mod part;
+
+pub use part::remove_all;
+
+use part::{Part, Place};
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
+use store::Encryption;
 use wire::message::{FullBegin, Partial};
 
 /// How much is written and synced at once, and the most that a crash may cost.
@@ -16,20 +21,15 @@ pub const SYNC_BYTES: usize = 64 * 1024;
 /// The most bytes of a blob that are kept in memory where there is no disk for them.
 pub const MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const PREFIX: &str = "incoming-";
-const SUFFIX: &str = ".part";
-
 /// At most one blob, or its beginning.
 pub struct Staging {
-    dir: Option<PathBuf>,
+    place: Option<Place>,
     held: Option<Held>,
 }
 
 struct Held {
     transfer: u64,
-    file: Option<File>,
-    /// Bytes in the file.
-    written: u64,
+    part: Option<Part>,
     /// Bytes that follow those of the file.
     tail: Vec<u8>,
 }
@@ -40,17 +40,18 @@ struct Held {
 pub struct NoRoom;
 
 impl Staging {
-    /// Finds what an earlier process left in `dir`; without a directory everything stays in memory.
+    /// Finds what an earlier process left in `dir`, and removes what is not kept as `encryption` says, or cannot be opened
+    /// any more.
     #[must_use]
-    pub fn open(dir: Option<PathBuf>) -> Self {
-        let held = dir.as_deref().and_then(|dir| match find(dir) {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(%error, "what was left of a full sync cannot be read; it starts over");
-                None
-            }
+    pub fn open(dir: PathBuf, encryption: Encryption) -> Self {
+        let place = Place { dir, encryption };
+        let part = place.find().unwrap_or_else(|error| {
+            let dir = place.dir.display();
+            tracing::warn!(%dir, %error, "what was left of a full sync cannot be read or removed; it starts over");
+            None
         });
-        Self { dir, held }
+        let held = part.map(|part| Held { transfer: part.transfer(), part: Some(part), tail: Vec::new() });
+        Self { place: Some(place), held }
     }
 
     /// What is here, for hello.
@@ -64,7 +65,7 @@ impl Staging {
         let fits = |held: &Held| held.transfer == begin.transfer && held.length() <= begin.bytes;
         if !self.held.as_ref().is_some_and(fits) {
             self.discard();
-            self.held = Some(Held { transfer: begin.transfer, file: None, written: 0, tail: Vec::new() });
+            self.held = Some(Held { transfer: begin.transfer, part: None, tail: Vec::new() });
         }
         self.held.as_ref().map_or(0, Held::length)
     }
@@ -79,11 +80,11 @@ impl Staging {
         if held.tail.len() < SYNC_BYTES {
             return Ok(());
         }
-        if let Some(dir) = self.dir.clone()
-            && let Err(error) = held.write(dir).await
+        if let Some(place) = self.place.clone()
+            && let Err(error) = held.write(place).await
         {
             tracing::warn!(%error, "a full sync is gathered in memory: it cannot be written");
-            self.dir = None;
+            self.place = None;
         }
         if held.tail.len() > MEMORY_BYTES_MAX {
             self.discard();
@@ -98,190 +99,69 @@ impl Staging {
     /// The file cannot be read.
     pub fn read(&self) -> io::Result<impl Read + '_> {
         let held = self.held.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let file: Box<dyn Read> = match (&self.dir, &held.file) {
-            (Some(dir), Some(_)) => Box::new(File::open(path(dir, held.transfer))?.take(held.written)),
-            _ => Box::new(io::empty()),
+        let part: Box<dyn Read> = match &held.part {
+            Some(part) => part.read()?,
+            None => Box::new(io::empty()),
         };
-        Ok(file.chain(Cursor::new(&held.tail)))
+        Ok(part.chain(Cursor::new(&held.tail)))
     }
 
     /// Forgets what is here: it is applied, refused, damaged or superseded.
     pub fn discard(&mut self) {
-        if let (Some(dir), Some(Held { transfer, file: Some(_), .. })) = (&self.dir, self.held.take()) {
-            // A file that stays is found and replaced by the next process.
-            let _ = fs::remove_file(path(dir, transfer));
-        }
+        self.held.take().and_then(|held| held.part).into_iter().for_each(Part::remove);
     }
 }
 
 impl Held {
     fn length(&self) -> u64 {
-        self.written + self.tail.len() as u64
+        self.part.as_ref().map_or(0, Part::written) + self.tail.len() as u64
     }
 
-    /// Moves the tail to the file. On failure all of it is in the tail, and the file is gone.
-    async fn write(&mut self, dir: PathBuf) -> io::Result<()> {
-        let (file, transfer, tail) = (self.file.take(), self.transfer, std::mem::take(&mut self.tail));
-        let path = path(&dir, transfer);
-        let writing = tokio::task::spawn_blocking(move || {
-            let result = append(file, &dir, transfer, &tail);
-            (result, tail)
-        });
-        let (result, mut tail) = writing.await.map_err(io::Error::other)?;
-        match result {
-            Ok(file) => {
-                self.written += tail.len() as u64;
-                tail.clear();
-                (self.file, self.tail) = (Some(file), tail);
-                Ok(())
-            }
-            Err(error) => {
-                let mut all = Vec::new();
-                if self.written > 0 {
-                    File::open(&path)?.take(self.written).read_to_end(&mut all)?;
-                }
-                let _ = fs::remove_file(&path);
-                all.extend_from_slice(&tail);
-                (self.written, self.tail) = (0, all);
-                Err(error)
-            }
-        }
+    /// Moves whole pieces of the tail to the file. On failure all of it is in the tail, and the file is gone.
+    async fn write(&mut self, place: Place) -> io::Result<()> {
+        let (part, transfer, tail) = (self.part.take(), self.transfer, std::mem::take(&mut self.tail));
+        let writing = tokio::task::spawn_blocking(move || append(part, &place, transfer, tail));
+        let (part, tail, result) = writing.await.map_err(io::Error::other)?;
+        (self.part, self.tail) = (part, tail);
+        result
     }
 }
 
-fn append(file: Option<File>, dir: &Path, transfer: u64, bytes: &[u8]) -> io::Result<File> {
-    let mut file = match file {
-        Some(file) => file,
-        None => {
-            let file = File::options().create(true).truncate(true).write(true).open(path(dir, transfer))?;
-            File::open(dir)?.sync_all()?;
-            file
-        }
+fn append(
+    part: Option<Part>,
+    place: &Place,
+    transfer: u64,
+    mut tail: Vec<u8>,
+) -> (Option<Part>, Vec<u8>, io::Result<()>) {
+    let mut part = match part.map_or_else(|| Part::create(place, transfer), Ok) {
+        Ok(part) => part,
+        Err(error) => return (None, tail, Err(error)),
     };
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    Ok(file)
-}
-
-fn path(dir: &Path, transfer: u64) -> PathBuf {
-    dir.join(format!("{PREFIX}{transfer:016x}{SUFFIX}"))
-}
-
-/// The only file of ours, cut to what is certain to have been synced; of several, which no run leaves, none.
-fn find(dir: &Path) -> io::Result<Option<Held>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let middle = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-        if let Some(middle) = middle {
-            found.push((u64::from_str_radix(middle, 16).ok(), entry.path()));
+    let pieces = tail.len() / SYNC_BYTES * SYNC_BYTES;
+    match part.append(tail.get(..pieces).unwrap_or_default()) {
+        Ok(()) => {
+            tail.drain(..pieces);
+            (Some(part), tail, Ok(()))
         }
-    }
-    match found.as_slice() {
-        [(Some(transfer), path)] => reopen(*transfer, path).map(Some),
-        many => {
-            many.iter().try_for_each(|(_, path)| fs::remove_file(path))?;
-            Ok(None)
+        Err(error) => {
+            let all = taken_back(&part, &tail);
+            part.remove();
+            (None, all, Err(error))
         }
     }
 }
 
-/// The next piece is written only when the one before has been synced, so all but the last one has been.
-fn reopen(transfer: u64, path: &Path) -> io::Result<Held> {
-    let file = File::options().append(true).open(path)?;
-    let step = SYNC_BYTES as u64;
-    let written = file.metadata()?.len().saturating_sub(1) / step * step;
-    file.set_len(written)?;
-    Ok(Held { transfer, file: Some(file), written, tail: Vec::new() })
+/// What the file has, and then the tail. What cannot be read any more is found out by the digest of the whole, and what is
+/// too much for memory is not read.
+fn taken_back(part: &Part, tail: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    let read = part.read().and_then(|file| file.take(MEMORY_BYTES_MAX as u64 + 1).read_to_end(&mut all));
+    if let Err(error) = read {
+        tracing::warn!(%error, "what was written of a full sync cannot be read back; it will start over");
+    }
+    all.extend_from_slice(tail);
+    all
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use wire::message::CODEC_ZSTD;
-
-    fn begin(transfer: u64) -> FullBegin {
-        let bytes = 1 << 20;
-        FullBegin { transfer, version: 1, root: 0, count: 0, codec: CODEC_ZSTD, plain: 1 << 21, bytes, confirmed: 0 }
-    }
-
-    fn pattern(count: usize) -> Vec<u8> {
-        (0..count).map(|at| (at / 7) as u8).collect()
-    }
-
-    fn all(staging: &Staging) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        staging.read().unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    }
-
-    async fn push(staging: &mut Staging, bytes: &[u8]) {
-        for part in bytes.chunks(9_999) {
-            staging.push(part).await.unwrap();
-        }
-    }
-
-    fn files(dir: &Path) -> usize {
-        fs::read_dir(dir).unwrap().count()
-    }
-
-    #[tokio::test]
-    async fn a_restart_loses_less_than_two_pieces_and_a_new_connection_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let bytes = pattern(5 * SYNC_BYTES);
-        let mut staging = Staging::open(Some(dir.path().to_owned()));
-        assert_eq!(staging.begin(&begin(7)), 0);
-        push(&mut staging, &bytes[..300_000]).await;
-        assert_eq!(staging.begin(&begin(7)), 300_000, "another connection");
-        drop(staging);
-
-        let mut staging = Staging::open(Some(dir.path().to_owned()));
-        let kept = staging.begin(&begin(7)) as usize;
-        assert!(kept <= 300_000 && 300_000 - kept < 2 * SYNC_BYTES, "{kept}");
-        assert_eq!(staging.partial(), Some(Partial { transfer: 7, offset: kept as u64 }));
-        push(&mut staging, &bytes[kept..]).await;
-        assert_eq!(all(&staging), bytes);
-        staging.discard();
-        assert_eq!((staging.partial(), files(dir.path())), (None, 0));
-    }
-
-    #[tokio::test]
-    async fn another_blob_takes_the_place_of_the_one_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut staging = Staging::open(Some(dir.path().to_owned()));
-        staging.begin(&begin(7));
-        push(&mut staging, &pattern(100_000)).await;
-        assert_eq!(files(dir.path()), 1);
-        assert_eq!(staging.begin(&begin(8)), 0);
-        push(&mut staging, &pattern(100_000)).await;
-        assert_eq!(files(dir.path()), 1);
-        assert_eq!(all(&staging), pattern(100_000));
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_takes_nothing_costs_memory_up_to_a_bound() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut staging = Staging::open(Some(dir.path().join("missing")));
-        staging.begin(&begin(7));
-        push(&mut staging, &pattern(200_000)).await;
-        assert_eq!(all(&staging), pattern(200_000));
-        let more = vec![0; MEMORY_BYTES_MAX];
-        assert_eq!(staging.push(&more).await, Err(NoRoom));
-        assert_eq!(staging.partial(), None);
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_fails_on_the_way_loses_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let bytes = pattern(4 * SYNC_BYTES);
-        let mut staging = Staging::open(Some(dir.path().to_owned()));
-        staging.begin(&begin(7));
-        push(&mut staging, &bytes[..100_000]).await;
-        // Cannot be written to any longer, as a disk that went read-only.
-        let held = staging.held.as_mut().unwrap();
-        held.file = Some(File::open(path(dir.path(), 7)).unwrap());
-        push(&mut staging, &bytes[100_000..]).await;
-        assert_eq!(all(&staging), bytes);
-    }
-}
+mod tests;

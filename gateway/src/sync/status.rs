@@ -30,8 +30,10 @@ pub struct Link {
     pub incremental: bool,
     /// The control plane's last known head.
     pub head: u64,
-    /// The version that a restart would come back with.
+    /// The version that a restart would come back with, if it is of the epoch that is served; else 0.
     pub durable: u64,
+    /// Epoch and version that a restart would come back with; zeros for nothing.
+    pub last_good: (u64, u64),
     /// What keeps the served version from being durable.
     pub store_trouble: Option<String>,
     /// Why the last connection ended or could not be made.

@@ -10,7 +10,6 @@ use super::staging::Staging;
 use super::status::Reporter;
 use super::tunnel::ProxyServer;
 use pki::ClusterClient;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wire::dp::{Identity, Session};
@@ -28,8 +27,8 @@ pub struct Settings {
     pub client: ClusterClient,
     /// What hello says of this node.
     pub identity: Identity,
-    /// Where what came of a full sync survives a restart; in memory if nowhere.
-    pub staging: Option<PathBuf>,
+    /// What came of a full sync, in an earlier life too.
+    pub staging: Staging,
 }
 
 /// Holds the link to the control plane until `stop`.
@@ -52,10 +51,23 @@ pub async fn run(
     let chooser = Chooser::new(identity.node, &settings.control_planes);
     let dialer = Dialer::new(&settings.client, settings.control_planes.len(), settings.proxy);
     let session = Session::new(identity)?;
-    let staging = Staging::open(settings.staging);
-    let started = Instant::now();
+    let (staging, started) = (settings.staging, Instant::now());
     Task { applier, session, staging, chooser, heartbeat, reporter, stop, started }.run(&dialer).await;
     Ok(())
+}
+
+/// Where there is no control plane: tries to open or to write a store that is in trouble, until it is in none any more or
+/// only a full sync would help.
+pub async fn recover(mut applier: Applier, reporter: Reporter, mut stop: watch::Receiver<bool>) {
+    while applier.trouble().is_some()
+        && let Some(retry) = applier.retry_at()
+    {
+        tokio::select! {
+            () = link::wake(Some(retry)) => applier.retry().await,
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        applier.tell(&reporter);
+    }
 }
 
 struct Task {
@@ -152,7 +164,10 @@ impl Task {
             let retry = self.applier.retry_at();
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return false,
-                () = link::wake(retry) => self.applier.retry().await,
+                () = link::wake(retry) => {
+                    self.applier.retry().await;
+                    self.applier.tell(&self.reporter);
+                }
                 _ = self.stop.wait_for(|stop| *stop) => return true,
             }
         }

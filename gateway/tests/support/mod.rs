@@ -114,6 +114,13 @@ impl Gateway {
         Self::start_live(listeners, tls, access_log, live, settings, limits)
     }
 
+    /// A gateway on whose machine the clock shows something else.
+    pub fn at(clock: fn() -> Duration, snapshot: Snapshot) -> Self {
+        let settings = Settings::default();
+        let shared = Shared::new(Arc::new(Live::new(snapshot)), settings, Resolver::default(), None, Arc::default());
+        Self::of("127.0.0.1:0", None, shared.with_clock(clock), Limits::default())
+    }
+
     /// A gateway that serves what `live` says, on a port of its own.
     pub fn over(live: Arc<Live>, settings: Settings, limits: Limits) -> Self {
         Self::start_live("127.0.0.1:0", None, None, live, settings, limits)
@@ -127,9 +134,14 @@ impl Gateway {
         settings: Settings,
         limits: Limits,
     ) -> Self {
+        let shared = Shared::new(live, settings, Resolver::default(), access_log, Arc::default());
+        Self::of(listeners, tls, shared, limits)
+    }
+
+    fn of(listeners: &str, tls: Option<Arc<pki::ServerConfig>>, shared: Shared, limits: Limits) -> Self {
         let items: Vec<String> = listeners.split(',').map(|item| item.trim().to_owned()).collect();
         let bound = listen::bind(&settings_listen::listeners(&items).unwrap()).unwrap();
-        let shared = Arc::new(Shared::new(live.clone(), settings, Resolver::default(), access_log, Arc::default()));
+        let (live, shared) = (shared.live().clone(), Arc::new(shared));
         let (shutdown, watched) = watch::channel(false);
         let workers = Workers::start(1, &bound, &shared, tls, limits, &watched).unwrap();
         Self { address: bound[0].address, live, shutdown, workers: Some(workers) }

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 /// Replaces a file by these bytes, durably: after a crash it holds either the old content or the new. `mode` is the
 /// permission bits of the new file.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -79,6 +81,16 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether it is the disk that forbids it, by being full, read-only or broken, and not a name or a permission.
+#[must_use]
+pub fn is_of_the_disk(error: &io::Error) -> bool {
+    // What ext4 and xfs say of themselves when they have found damage or shut down: EUCLEAN, EBADMSG, ESHUTDOWN.
+    const BROKEN: [Errno; 6] =
+        [Errno::EIO, Errno::ENXIO, Errno::ENODEV, Errno::EUCLEAN, Errno::EBADMSG, Errno::ESHUTDOWN];
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|code| BROKEN.contains(&Errno::from_raw(code)))
+}
+
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
@@ -105,6 +117,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_disk_is_at_fault_for_what_no_setting_would_change() {
+        for code in [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EIO, Errno::EUCLEAN] {
+            assert!(is_of_the_disk(&io::Error::from_raw_os_error(code as i32)), "{code}");
+        }
+        for code in [Errno::ENOENT, Errno::EACCES, Errno::ENOTDIR, Errno::EMFILE] {
+            assert!(!is_of_the_disk(&io::Error::from_raw_os_error(code as i32)), "{code}");
+        }
+    }
 
     #[test]
     fn replaces_whole_and_leaves_nothing_else() {

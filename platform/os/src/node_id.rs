@@ -23,7 +23,7 @@ pub struct NodeIdError {
 
 /// The id that this state directory holds; a new one, written durably before it is used, where there is none yet or
 /// where the file is damaged. An id that changed is a new node to the control plane; a program that does not start
-/// is worse.
+/// is worse: where the disk neither gives nor takes one, there is one for this run only.
 pub fn load_or_create(state_dir: &Path) -> Result<u128, NodeIdError> {
     let path = state_dir.join(FILE_NAME);
     match file::read_bounded(&path, BYTES_MAX) {
@@ -32,18 +32,28 @@ pub fn load_or_create(state_dir: &Path) -> Result<u128, NodeIdError> {
             None => tracing::warn!(file = %path.display(), "the node id is damaged; this node gets a new one"),
         },
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge) => {}
+        // What is there may be readable again one day: it stays.
+        Err(error) if file::is_of_the_disk(&error) => return for_this_run(&path, &error),
         Err(error) => return Err(NodeIdError { path, error }),
     }
+    let (fresh, id) = fresh()?;
+    match file::replace(&path, &fresh, 0o644) {
+        Err(error) if file::is_of_the_disk(&error) => for_this_run(&path, &error),
+        done => done.map(|()| id).map_err(|error| NodeIdError { path, error }),
+    }
+}
+
+/// An id that is kept nowhere, for the disk forbids it.
+pub fn for_this_run(path: &Path, error: &io::Error) -> Result<u128, NodeIdError> {
+    tracing::warn!(file = %path.display(), %error, "this node's id can neither be read nor written; it has one for this run only");
+    Ok(fresh()?.1)
+}
+
+fn fresh() -> Result<(Vec<u8>, u128), NodeIdError> {
     let kernel = |error| NodeIdError { path: KERNEL_UUID.into(), error };
     let fresh = file::read_bounded(KERNEL_UUID.as_ref(), BYTES_MAX).map_err(kernel)?;
     let id = parse(&fresh).ok_or_else(|| kernel(io::ErrorKind::InvalidData.into()))?;
-    match file::replace(&path, &fresh, 0o644) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            tracing::warn!(file = %path.display(), "the file system is read-only; this node's new id is for this run only");
-        }
-        done => done.map_err(|error| NodeIdError { path, error })?,
-    }
-    Ok(id)
+    Ok((fresh, id))
 }
 
 /// A hyphenated UUID, as the file and the kernel have it.

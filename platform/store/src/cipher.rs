@@ -7,6 +7,10 @@
 //! What is not hidden: keys, kinds, lengths, how often something changes. Whoever can write to the directory can put
 //! back an older state of it, but nothing that was not sealed with the data key under the same key.
 
+mod envelope;
+
+pub use envelope::Envelope;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;

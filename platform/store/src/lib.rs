@@ -38,7 +38,7 @@ mod switch;
 mod thread;
 mod tree;
 
-pub use cipher::{Encryption, Mode, SEALED_EXTRA_BYTES, Secret};
+pub use cipher::{Encryption, Envelope, Mode, SEALED_EXTRA_BYTES, Secret};
 pub use error::{CommitError, OpenError};
 pub use options::{Info, Options, State};
 pub use quarantine::{quarantine, wipe};

@@ -47,7 +47,7 @@ impl Store {
         if writable {
             quarantine::finish(dir).map_err(|e| OpenError::io(dir, e))?;
         }
-        let reports = Reports::default();
+        let reports = options.reports.clone();
         let mut generation = generation::in_use(dir, &options, writable, &reports)?;
         let mut worker = Worker::start().map_err(|e| OpenError::io(dir, e))?;
         let mut found = find(dir, generation, &options, writable, &mut worker);

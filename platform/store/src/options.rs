@@ -1,7 +1,7 @@
 //! How a store is to behave, and what it says about itself.
 
 use crate::cipher::{Encryption, Mode};
-use crate::report::Progress;
+use crate::report::{Progress, Reports};
 use crate::scrub::Pace;
 
 /// How a store behaves. `Options::default()` is right for a node.
@@ -21,6 +21,8 @@ pub struct Options {
     pub progress: Progress,
     /// How fast [`crate::Store::scrub`] goes.
     pub pace: Pace,
+    /// Where the store says what was wrong with its files: clones of these options share it.
+    pub reports: Reports,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             salvage: false,
             progress: Progress::default(),
             pace: Pace::default(),
+            reports: Reports::default(),
         }
     }
 }
