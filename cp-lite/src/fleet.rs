@@ -6,6 +6,7 @@
 
 mod hold;
 mod kept;
+mod refusal;
 
 use model::Id;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use wire::compat::SyncStatus;
 
 pub use hold::{HeldBack, Unconfirmed};
 pub use kept::{Kept, Lost};
+pub use refusal::Refusal;
 
 /// The most nodes remembered. When there are more, the one longest out of contact is forgotten for a new one.
 pub const NODES_MAX: usize = 20_000;
@@ -113,21 +115,6 @@ pub enum SyncMode {
     Incremental,
     /// By whole configurations (`incremental_sync = "off"` on either end).
     Full,
-}
-
-/// A version that a node could not apply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// The version.
-    pub version: u64,
-    /// The collection of the entity that it could not apply, if it was one: `routes`.
-    pub kind: Option<String>,
-    /// The entity, if it was one.
-    pub id: Option<Id>,
-    /// Why, in the node's words; at most [`MESSAGE_BYTES_MAX`].
-    pub message: String,
-    /// When it said so.
-    pub at: i64,
 }
 
 /// A reason for which nothing is sent to a node.
@@ -451,7 +438,8 @@ mod tests {
         let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
         let session = fleet.connect(Id(1), hello("edge-1"), 100).unwrap();
         let message = "é".repeat(MESSAGE_BYTES_MAX);
-        let refusal = Refusal { version: 3, kind: None, id: None, message, at: 101 };
+        let code = "invalid".to_owned();
+        let refusal = Refusal { version: 3, code, kind: None, id: None, message, at: 101 };
         fleet.update(Id(1), session, 101, |node| node.last_error = Some(refusal));
         assert_eq!(fleet.get(Id(1)).unwrap().last_error.unwrap().message.len(), MESSAGE_BYTES_MAX);
     }

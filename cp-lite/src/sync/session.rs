@@ -11,7 +11,7 @@ use super::told;
 use crate::changelog::Role;
 use crate::fleet::{HeldBack, Introduction, Kept, Lost, Node, Refusal, SessionId, SyncMode};
 use crate::planes::{Connection, Follower};
-use model::{Id, Kind};
+use model::Id;
 use pki::Peer;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -394,29 +394,18 @@ fn show(node: &mut Node, report: &Report) {
     node.sync_status = report.status;
     (node.withheld, node.ignored) = told::rows(report);
     node.holds(report.held);
-    let known = node.last_error.as_ref().map(|error| error.version);
-    if report.mode == Mode::Behind {
+    let error = if report.mode == Mode::Behind {
         // Nothing is sent to it, so that its row must not look as if all were well.
         let message = format!(
             "the node is ahead, at version {}: nothing is sent until this control plane has passed it",
             report.applied
         );
-        node.last_error = Some(Refusal { version: report.applied, kind: None, id: None, message, at: now() });
-        return;
-    }
-    match &report.nack {
-        None => node.last_error = None,
-        Some(nack) if known == Some(nack.version) => {}
-        Some(nack) => {
-            let kind = nack.entity.map(|(kind, _)| {
-                Kind::from_code(kind).map_or_else(|| format!("kind {kind}"), |kind| kind.def().name.to_owned())
-            });
-            let message =
-                if nack.path.is_empty() { nack.message.clone() } else { format!("{}: {}", nack.path, nack.message) };
-            let id = nack.entity.map(|(_, id)| id);
-            node.last_error = Some(Refusal { version: nack.version, kind, id, message, at: now() });
-        }
-    }
+        let code = report.mode.name().to_owned();
+        Some(Refusal { version: report.applied, code, kind: None, id: None, message, at: now() })
+    } else {
+        report.nack.as_ref().map(|nack| Refusal::of(nack, now()))
+    };
+    node.last_error = error.map(|error| error.after(node.last_error.as_ref()));
 }
 
 /// A while in seconds, so that those who are sent away together do not come back together.
