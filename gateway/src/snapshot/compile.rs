@@ -220,11 +220,12 @@ impl Snapshot {
             Rejection::new(reason, Kind::Plugin, plugin.id, path, error)
         };
         let registry = Arc::clone(&self.registry);
-        let definition = registry.find(&plugin.name).map_err(|unknown| refuse("name", unknown))?;
         if !plugin.enabled {
+            // Whether this build has it or not: a control plane sends it to all.
             self.delete(Kind::Plugin, plugin.id);
             return Ok(());
         }
+        let definition = registry.find(&plugin.name).map_err(|unknown| refuse("name", unknown))?;
         let site = Site { instance: plugin.id, states: registry.states() };
         let built = definition.build(&plugin.config, &site).map_err(|error| refuse("config", error))?;
         let scope = Scope {
