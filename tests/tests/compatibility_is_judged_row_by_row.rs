@@ -9,6 +9,7 @@ use tests::lab::{Daemon, Lab, program};
 use tests::node::{Node, hello};
 use tests::wait;
 use wire::Hello;
+use wire::limits::INCOMPATIBLE_RETRY_S;
 use wire::message::{Message, Mode, RefuseReason, Welcome};
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -88,7 +89,8 @@ fn a_node_of_a_version_that_does_not_go_with_ours_is_refused() {
     ];
     for (software, reason) in rows {
         let (mut node, welcome, id) = world.node(|hello| hello.software = software.into());
-        assert_eq!(welcome.mode, Mode::Refuse { why: RefuseReason::Software, retry_after_s: 0 }, "{software}");
+        let refused = Mode::Refuse { why: RefuseReason::Software, retry_after_s: INCOMPATIBLE_RETRY_S };
+        assert_eq!(welcome.mode, refused, "{software}");
         assert_eq!(welcome.message, reason);
         assert_eq!(node.receive(), None, "the connection ends");
         let row = world.row_with(id, "kong_version_incompatible");
