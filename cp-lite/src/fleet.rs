@@ -90,6 +90,9 @@ pub struct Node {
     /// The state of its store, as of its last connection.
     #[serde(default)]
     pub store: Kept,
+    /// How often another connection with its id has taken the place of one that was up.
+    #[serde(default)]
+    pub superseded: Option<Superseded>,
     /// What it holds back, because too much of what it has would go, until somebody confirms it.
     #[serde(default)]
     pub held: Option<HeldBack>,
@@ -115,6 +118,18 @@ pub enum SyncMode {
     Incremental,
     /// By whole configurations (`incremental_sync = "off"` on either end).
     Full,
+}
+
+/// Connections of a node that another one with its id has taken the place of: now and then after a cut that only the node
+/// has noticed; over and over where two nodes were given one id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// How many.
+    pub count: u64,
+    /// Where the last of them came from.
+    pub ip: String,
+    /// When that was.
+    pub at: i64,
 }
 
 /// A reason for which nothing is sent to a node.
@@ -210,6 +225,11 @@ impl Fleet {
         let session = nodes.sessions;
         let before = nodes.by_id.remove(&id).unwrap_or_else(|| Node::unheard_of(id));
         let store = before.store.next(before.epoch, before.durable, &hello, now);
+        let count = before.superseded.as_ref().map_or(0, |superseded| superseded.count);
+        let superseded = match before.session {
+            Some(_) => Some(Superseded { count: count.saturating_add(1), ip: before.ip, at: now }),
+            None => before.superseded,
+        };
         let Introduction { hostname, ip, version, labels, certificate_expires_at, mode, .. } = hello;
         let node = Node {
             hostname,
@@ -219,6 +239,7 @@ impl Fleet {
             certificate_expires_at,
             mode,
             store,
+            superseded,
             connected: true,
             last_seen: now,
             updated_at: now,
@@ -341,6 +362,7 @@ impl Node {
             withheld: Vec::new(),
             ignored: Vec::new(),
             store: Kept::default(),
+            superseded: None,
             held: None,
             confirmed: None,
             bytes_in: 0,
@@ -399,6 +421,8 @@ mod tests {
         let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
         let old = fleet.connect(Id(1), hello("edge-1"), 100).unwrap();
         let new = fleet.connect(Id(1), hello("edge-1"), 101).unwrap();
+        let superseded = fleet.get(Id(1)).unwrap().superseded.unwrap();
+        assert_eq!((superseded.count, superseded.at), (1, 101));
         assert!(!fleet.update(Id(1), old, 102, |node| node.applied = 99));
         assert_eq!(fleet.disconnect(Id(1), old), None);
         assert!(fleet.get(Id(1)).unwrap().connected);

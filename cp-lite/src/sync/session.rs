@@ -152,11 +152,7 @@ impl Task<'_> {
                     let counts = counts.borrow_and_update().clone();
                     (self.session.tell_planes(counts), None)
                 }
-                order = ordered(self.who.as_ref()) => {
-                    let actions = self.session.move_to(&order.to);
-                    order.done(!actions.is_empty());
-                    (actions, None)
-                }
+                order = ordered(self.who.as_ref()) => (self.obey(order), None),
                 () = wake(timer) => {
                     let (now, source) = (self.now(), self.source());
                     (self.session.tick(now, &*source), Some(source))
@@ -173,6 +169,20 @@ impl Task<'_> {
             bulk = true;
             if let Err(end) = self.perform(actions, source).await {
                 return end;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) -> Vec<Action> {
+        match order {
+            Order::Move(order) => {
+                let actions = self.session.move_to(&order.to);
+                order.done(!actions.is_empty());
+                actions
+            }
+            Order::End => {
+                tracing::warn!(peer = %self.from, node = %self.name(), "another connection of the node takes the place of this one");
+                self.session.superseded()
             }
         }
     }
@@ -221,7 +231,7 @@ impl Task<'_> {
         if hello.has(Hello::FOLLOWER) {
             return self.join_follower(hello, source);
         }
-        if let Err(actions) = self.take_place(source) {
+        if let Err(actions) = self.take_place(hello.node, source) {
             return actions;
         }
         let mode =
@@ -254,10 +264,10 @@ impl Task<'_> {
     }
 
     /// Takes a place among the nodes, and among those that are sent everything if need be; or says what to answer.
-    fn take_place(&mut self, source: &Published) -> Result<(), Vec<Action>> {
+    fn take_place(&mut self, node: Id, source: &Published) -> Result<(), Vec<Action>> {
         let everything = self.session.prospect(source) == Mode::Full;
         let mut admission = self.cluster.admission.borrow_mut();
-        match admission.admit(self.cluster.crowd.len(), everything) {
+        match admission.admit(self.cluster.crowd.others(node), everything) {
             Ok(()) => {
                 self.transfer = everything;
                 Ok(())
@@ -418,7 +428,7 @@ fn now() -> i64 {
     i64::try_from(now_s()).unwrap_or(i64::MAX)
 }
 
-/// Waits until a node is to go elsewhere.
+/// Waits until a node's session is to do something.
 async fn ordered(who: Option<&Who>) -> Order {
     match who {
         Some(Who::Node(_, _, _, place)) => place.ordered().await,

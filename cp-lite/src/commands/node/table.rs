@@ -66,6 +66,7 @@ pub(super) fn details(row: &Value, now: i64) -> String {
         ("Lag", plain(&row["lag"])),
         ("Held back", held(&row["held"])),
         ("Store", store(&row["store"])),
+        ("Superseded", superseded(&row["superseded"], now)),
         ("Last error", error(&row["last_error"])),
         ("Withheld", each(&row["withheld"], |reason| plain(&reason["message"]))),
         ("Ignored", each(&row["ignored"], |field| format!("{}.{}", plain(&field["kind"]), plain(&field["field"])))),
@@ -75,6 +76,15 @@ pub(super) fn details(row: &Value, now: i64) -> String {
     ];
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// How often another connection with the node's id took the place of one that was up.
+fn superseded(value: &Value, now: i64) -> String {
+    if value.is_null() {
+        return "-".to_owned();
+    }
+    let (count, ip) = (plain(&value["count"]), plain(&value["ip"]));
+    format!("{count} connections, the last from {ip} {}", ago(&value["at"], now))
 }
 
 /// What is wrong with the node's store.
