@@ -303,6 +303,22 @@ impl Fleet {
         self.lock().by_id.range(range).take(size).map(|(_, node)| node.clone()).collect()
     }
 
+    /// Up to `size` nodes, those that are connected before all others, each part in the order of ids.
+    #[must_use]
+    pub fn connected_first(&self, size: usize) -> Vec<Node> {
+        let nodes = self.lock();
+        let part = |connected: bool| nodes.by_id.values().filter(move |node| node.connected == connected);
+        part(true).chain(part(false)).take(size).cloned().collect()
+    }
+
+    /// The node that is farthest ahead of this control plane in its own epoch, if one is connected: its id and version.
+    #[must_use]
+    pub fn ahead(&self) -> Option<(Id, u64)> {
+        let nodes = self.lock();
+        let is_behind = |node: &&Node| node.connected && node.last_error.as_ref().is_some_and(Refusal::is_behind);
+        nodes.by_id.values().filter(is_behind).max_by_key(|node| node.applied).map(|node| (node.id, node.applied))
+    }
+
     /// How many nodes are known, and how many of them are connected.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
@@ -455,6 +471,20 @@ mod tests {
         assert_eq!(fleet.get(Id(77)), None);
         assert!(fleet.get(newcomer).is_some());
         assert_eq!(fleet.count().0, NODES_MAX);
+    }
+
+    #[test]
+    fn those_that_are_connected_come_before_all_others() {
+        let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
+        for id in 1..=4 {
+            let session = fleet.connect(Id(id), hello("edge"), 100).unwrap();
+            if id % 2 == 1 {
+                fleet.disconnect(Id(id), session);
+            }
+        }
+        let ids = |size| fleet.connected_first(size).iter().map(|node| node.id).collect::<Vec<_>>();
+        assert_eq!(ids(3), [Id(2), Id(4), Id(1)]);
+        assert_eq!(ids(10), [Id(2), Id(4), Id(1), Id(3)]);
     }
 
     #[test]

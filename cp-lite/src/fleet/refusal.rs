@@ -2,7 +2,8 @@
 
 use model::{Id, Kind};
 use serde::{Deserialize, Serialize};
-use wire::message::{Nack, NackCode};
+use wire::cp::Report;
+use wire::message::{Mode, Nack, NackCode};
 
 /// A version that a node could not apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,28 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What a report says of it, where `before` was known.
+    #[must_use]
+    pub fn told(report: &Report, at: i64, before: Option<&Self>) -> Option<Self> {
+        let behind = report.mode == Mode::Behind;
+        let nack = || report.nack.as_ref().map(|nack| Self::of(nack, at));
+        let told = if behind { Some(Self::behind(report.applied, at)) } else { nack() };
+        told.map(|told| told.after(before))
+    }
+
+    /// Nothing is sent to it, so that its row must not look as if all were well.
+    fn behind(version: u64, at: i64) -> Self {
+        let message =
+            format!("the node is ahead, at version {version}: nothing is sent until this control plane has passed it");
+        Self { version, code: Mode::Behind.name().to_owned(), kind: None, id: None, message, at }
+    }
+
+    /// Whether it is that this control plane is behind.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.code == Mode::Behind.name()
+    }
+
     /// What a node said in a NACK.
     #[must_use]
     pub fn of(nack: &Nack, at: i64) -> Self {

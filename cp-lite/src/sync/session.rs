@@ -51,6 +51,7 @@ pub(super) async fn run(
         peer,
         session,
         who: None,
+        asking: None,
         transfer: false,
         transferring: false,
         started: Instant::now(),
@@ -68,6 +69,8 @@ struct Task<'a> {
     peer: Peer,
     session: Session,
     who: Option<Who>,
+    /// A control plane that would follow, until it is let in.
+    asking: Option<(Id, Follower)>,
     /// Whether it occupies a place of those that are sent everything.
     transfer: bool,
     /// Whether that has begun.
@@ -204,6 +207,9 @@ impl Task<'_> {
                 }
                 Action::Report(report) => self.report(&report),
                 Action::Close(closed) => {
+                    if let (Closed::Refused { message, .. }, Some((id, follower))) = (&closed, self.asking.take()) {
+                        self.cluster.planes.turn_away(id, follower, message.clone(), now());
+                    }
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());
                 }
@@ -309,8 +315,9 @@ impl Task<'_> {
             software: hello.software.clone(),
             epoch: hello.have.epoch,
             version: hello.have.durable,
-            held: None,
+            ..Follower::default()
         };
+        self.asking = Some((hello.node, follower.clone()));
         let follows = source.view().role == Role::Follower;
         match self.cluster.planes.connect(hello.node, follower, self.cluster.id, follows) {
             Err(unwelcome) => self.session.refuse(RefuseReason::Busy, soon(), &unwelcome.to_string()),
@@ -348,7 +355,8 @@ impl Task<'_> {
     }
 
     fn report(&mut self, report: &Report) {
-        self.told.report(report);
+        let writer = self.cluster.sources.changelog().view().role == Role::Writer;
+        self.told.report(report, writer);
         // Over is what has begun: a blob that is still being made is waited for.
         self.transferring |= self.transfer && report.in_flight.is_some();
         if report.mode != Mode::Full || (self.transferring && report.in_flight.is_none()) {
@@ -357,10 +365,7 @@ impl Task<'_> {
         let (id, session) = match &self.who {
             Some(Who::Node(id, session, ..)) => (id, session),
             Some(Who::Follower(id, connection, _)) => {
-                return {
-                    let held = report.held.map(HeldBack::from);
-                    self.cluster.planes.report(*id, *connection, report.epoch, report.durable, held)
-                };
+                return self.cluster.planes.report(*id, *connection, |row| show_follower(row, report));
             }
             None => return,
         };
@@ -404,18 +409,14 @@ fn show(node: &mut Node, report: &Report) {
     node.sync_status = report.status;
     (node.withheld, node.ignored) = told::rows(report);
     node.holds(report.held);
-    let error = if report.mode == Mode::Behind {
-        // Nothing is sent to it, so that its row must not look as if all were well.
-        let message = format!(
-            "the node is ahead, at version {}: nothing is sent until this control plane has passed it",
-            report.applied
-        );
-        let code = report.mode.name().to_owned();
-        Some(Refusal { version: report.applied, code, kind: None, id: None, message, at: now() })
-    } else {
-        report.nack.as_ref().map(|nack| Refusal::of(nack, now()))
-    };
-    node.last_error = error.map(|error| error.after(node.last_error.as_ref()));
+    node.last_error = Refusal::told(report, now(), node.last_error.as_ref());
+}
+
+fn show_follower(row: &mut Follower, report: &Report) {
+    (row.epoch, row.version, row.held) = (report.epoch, report.durable, report.held.map(HeldBack::from));
+    (row.bytes_in, row.bytes_out) = (report.bytes_in, report.bytes_out);
+    row.withheld = told::rows(report).0;
+    row.last_error = Refusal::told(report, now(), row.last_error.as_ref());
 }
 
 /// A while in seconds, so that those who are sent away together do not come back together.
