@@ -5,7 +5,7 @@ use crate::planes::{Moved, Planes};
 use crate::sync::balance::Balance;
 use model::Id;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Crowd {
     members: RefCell<BTreeMap<u64, Rc<Member>>>,
+    /// Which of them is a node's.
+    by_node: RefCell<HashMap<Id, u64>>,
     joined: Cell<u64>,
 }
 
@@ -53,15 +55,12 @@ impl Crowd {
     /// A node's session is up. `movable`: it goes where it is told to. An older session of the same node ends: most likely
     /// that connection is dead, and nobody has noticed yet. It counts no longer, however long its end takes.
     pub(super) fn join(self: &Rc<Self>, node: Id, movable: bool) -> Place {
-        self.members.borrow_mut().retain(|_, member| {
-            let stays = member.node != node;
-            if !stays {
-                member.order(Order::End);
-            }
-            stays
-        });
         let number = self.joined.get();
         self.joined.set(number + 1);
+        let before = self.by_node.borrow_mut().insert(node, number);
+        if let Some(member) = before.and_then(|before| self.members.borrow_mut().remove(&before)) {
+            member.order(Order::End);
+        }
         let member = Rc::new(Member { node, movable, order: RefCell::default(), woken: Notify::new() });
         self.members.borrow_mut().insert(number, member.clone());
         Place { crowd: self.clone(), number, member }
@@ -74,7 +73,7 @@ impl Crowd {
 
     /// How many there are beside this node.
     pub(super) fn others(&self, node: Id) -> usize {
-        self.members.borrow().values().filter(|member| member.node != node).count()
+        self.len() - usize::from(self.by_node.borrow().contains_key(&node))
     }
 
     /// Carries out orders, tells others how many nodes there are, and sends away those that are too many, until `stop`.
@@ -101,7 +100,7 @@ impl Crowd {
 
     fn send(&self, node: Id, to: String, reply: oneshot::Sender<Moved>) {
         let members = self.members.borrow();
-        match members.values().rev().find(|member| member.node == node) {
+        match self.by_node.borrow().get(&node).and_then(|number| members.get(number)) {
             Some(member) if member.movable => member.order(Order::Move(Move { to, reply: Some(reply) })),
             Some(_) => drop(reply.send(Moved::Unable)),
             None => drop(reply.send(Moved::Absent)),
@@ -140,6 +139,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.members.borrow_mut().remove(&self.number);
+        let mut by_node = self.crowd.by_node.borrow_mut();
+        if by_node.get(&self.member.node) == Some(&self.number) {
+            by_node.remove(&self.member.node);
+        }
     }
 }
 
