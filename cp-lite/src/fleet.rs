@@ -6,6 +6,7 @@
 
 mod hold;
 mod kept;
+mod refusal;
 
 use model::Id;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use wire::compat::SyncStatus;
 
 pub use hold::{HeldBack, Unconfirmed};
 pub use kept::{Kept, Lost};
+pub use refusal::Refusal;
 
 /// The most nodes remembered. When there are more, the one longest out of contact is forgotten for a new one.
 pub const NODES_MAX: usize = 20_000;
@@ -88,6 +90,9 @@ pub struct Node {
     /// The state of its store, as of its last connection.
     #[serde(default)]
     pub store: Kept,
+    /// How often another connection with its id has taken the place of one that was up.
+    #[serde(default)]
+    pub superseded: Option<Superseded>,
     /// What it holds back, because too much of what it has would go, until somebody confirms it.
     #[serde(default)]
     pub held: Option<HeldBack>,
@@ -115,18 +120,15 @@ pub enum SyncMode {
     Full,
 }
 
-/// A version that a node could not apply.
+/// Connections of a node that another one with its id has taken the place of: now and then after a cut that only the node
+/// has noticed; over and over where two nodes were given one id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// The version.
-    pub version: u64,
-    /// The collection of the entity that it could not apply, if it was one: `routes`.
-    pub kind: Option<String>,
-    /// The entity, if it was one.
-    pub id: Option<Id>,
-    /// Why, in the node's words; at most [`MESSAGE_BYTES_MAX`].
-    pub message: String,
-    /// When it said so.
+pub struct Superseded {
+    /// How many.
+    pub count: u64,
+    /// Where the last of them came from.
+    pub ip: String,
+    /// When that was.
     pub at: i64,
 }
 
@@ -223,6 +225,11 @@ impl Fleet {
         let session = nodes.sessions;
         let before = nodes.by_id.remove(&id).unwrap_or_else(|| Node::unheard_of(id));
         let store = before.store.next(before.epoch, before.durable, &hello, now);
+        let count = before.superseded.as_ref().map_or(0, |superseded| superseded.count);
+        let superseded = match before.session {
+            Some(_) => Some(Superseded { count: count.saturating_add(1), ip: before.ip, at: now }),
+            None => before.superseded,
+        };
         let Introduction { hostname, ip, version, labels, certificate_expires_at, mode, .. } = hello;
         let node = Node {
             hostname,
@@ -232,6 +239,7 @@ impl Fleet {
             certificate_expires_at,
             mode,
             store,
+            superseded,
             connected: true,
             last_seen: now,
             updated_at: now,
@@ -295,6 +303,22 @@ impl Fleet {
         self.lock().by_id.range(range).take(size).map(|(_, node)| node.clone()).collect()
     }
 
+    /// Up to `size` nodes, those that are connected before all others, each part in the order of ids.
+    #[must_use]
+    pub fn connected_first(&self, size: usize) -> Vec<Node> {
+        let nodes = self.lock();
+        let part = |connected: bool| nodes.by_id.values().filter(move |node| node.connected == connected);
+        part(true).chain(part(false)).take(size).cloned().collect()
+    }
+
+    /// The node that is farthest ahead of this control plane in its own epoch, if one is connected: its id and version.
+    #[must_use]
+    pub fn ahead(&self) -> Option<(Id, u64)> {
+        let nodes = self.lock();
+        let is_behind = |node: &&Node| node.connected && node.last_error.as_ref().is_some_and(Refusal::is_behind);
+        nodes.by_id.values().filter(is_behind).max_by_key(|node| node.applied).map(|node| (node.id, node.applied))
+    }
+
     /// How many nodes are known, and how many of them are connected.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
@@ -354,6 +378,7 @@ impl Node {
             withheld: Vec::new(),
             ignored: Vec::new(),
             store: Kept::default(),
+            superseded: None,
             held: None,
             confirmed: None,
             bytes_in: 0,
@@ -412,6 +437,8 @@ mod tests {
         let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
         let old = fleet.connect(Id(1), hello("edge-1"), 100).unwrap();
         let new = fleet.connect(Id(1), hello("edge-1"), 101).unwrap();
+        let superseded = fleet.get(Id(1)).unwrap().superseded.unwrap();
+        assert_eq!((superseded.count, superseded.at), (1, 101));
         assert!(!fleet.update(Id(1), old, 102, |node| node.applied = 99));
         assert_eq!(fleet.disconnect(Id(1), old), None);
         assert!(fleet.get(Id(1)).unwrap().connected);
@@ -447,11 +474,26 @@ mod tests {
     }
 
     #[test]
+    fn those_that_are_connected_come_before_all_others() {
+        let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
+        for id in 1..=4 {
+            let session = fleet.connect(Id(id), hello("edge"), 100).unwrap();
+            if id % 2 == 1 {
+                fleet.disconnect(Id(id), session);
+            }
+        }
+        let ids = |size| fleet.connected_first(size).iter().map(|node| node.id).collect::<Vec<_>>();
+        assert_eq!(ids(3), [Id(2), Id(4), Id(1)]);
+        assert_eq!(ids(10), [Id(2), Id(4), Id(1), Id(3)]);
+    }
+
+    #[test]
     fn a_long_error_is_cut_at_a_character() {
         let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
         let session = fleet.connect(Id(1), hello("edge-1"), 100).unwrap();
         let message = "é".repeat(MESSAGE_BYTES_MAX);
-        let refusal = Refusal { version: 3, kind: None, id: None, message, at: 101 };
+        let code = "invalid".to_owned();
+        let refusal = Refusal { version: 3, code, kind: None, id: None, message, at: 101 };
         fleet.update(Id(1), session, 101, |node| node.last_error = Some(refusal));
         assert_eq!(fleet.get(Id(1)).unwrap().last_error.unwrap().message.len(), MESSAGE_BYTES_MAX);
     }

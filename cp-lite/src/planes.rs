@@ -2,17 +2,21 @@
 //! that follow it. Passive memory as [`crate::fleet`] is; sync writes it, the Admin API shows it.
 
 mod confirmed;
+mod turned_away;
 mod word;
 
-use crate::fleet::{HeldBack, Unconfirmed};
+use crate::fleet::{HeldBack, Refusal, Unconfirmed, Withheld};
 use confirmed::Confirmed;
 use model::Id;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
+use turned_away::List;
 use wire::PlaneNodes;
 use wire::limits::PLANES_MAX;
 use word::Word;
+
+pub use turned_away::TurnedAway;
 
 /// The most followers that are connected at a time.
 pub const FOLLOWERS_MAX: usize = 32;
@@ -32,6 +36,7 @@ pub struct Planes {
     attached: watch::Sender<bool>,
     word: Word,
     followers: Mutex<BTreeMap<Id, Row>>,
+    turned_away: Mutex<List>,
     confirmed: Mutex<Confirmed>,
     confirmations: watch::Sender<u64>,
     /// The latest term that a node told of, and the greatest epoch of it.
@@ -74,6 +79,10 @@ pub struct Upstream {
     pub mode: Option<&'static str>,
     /// Why the last connection ended, or the last step was not taken over; none while all is well.
     pub last_error: Option<String>,
+    /// Bytes received in frames over the present connection, or the last one.
+    pub bytes_in: u64,
+    /// Bytes sent in frames over it.
+    pub bytes_out: u64,
 }
 
 /// A control plane that follows this one.
@@ -91,6 +100,14 @@ pub struct Follower {
     pub version: u64,
     /// What it holds back because too much of what it has would go.
     pub held: Option<HeldBack>,
+    /// Why nothing is sent to it.
+    pub withheld: Vec<Withheld>,
+    /// What it could not take over; none when a later version went well.
+    pub last_error: Option<Refusal>,
+    /// Bytes received from it over the present connection.
+    pub bytes_in: u64,
+    /// Bytes sent to it over the present connection.
+    pub bytes_out: u64,
 }
 
 #[derive(Debug)]
@@ -138,6 +155,7 @@ impl Planes {
             attached: watch::Sender::new(false),
             word: Word::default(),
             followers: Mutex::default(),
+            turned_away: Mutex::default(),
             confirmed: Mutex::default(),
             confirmations: watch::Sender::new(0),
             seen: Mutex::default(),
@@ -215,15 +233,18 @@ impl Planes {
         if before.is_none() && followers.len() >= FOLLOWERS_MAX {
             return Err(Unwelcome::TooMany);
         }
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
         let session = before.unwrap_or_default() + 1;
         followers.insert(id, Row { follower, nodes: Vec::new(), session });
         Ok(Connection(session))
     }
 
-    /// What a follower has made durable, and what it holds back. Does nothing for a connection that a newer one has replaced.
-    pub fn report(&self, id: Id, connection: Connection, epoch: u64, version: u64, held: Option<HeldBack>) {
+    /// Something was heard of a follower, or sent to it: changes its row. Does nothing for a connection that a newer one has
+    /// replaced.
+    pub fn report(&self, id: Id, connection: Connection, change: impl FnOnce(&mut Follower)) {
         if let Some(row) = self.lock().get_mut(&id).filter(|row| row.session == connection.0) {
-            (row.follower.epoch, row.follower.version, row.follower.held) = (epoch, version, held);
+            change(&mut row.follower);
+            let Follower { epoch, version, held, .. } = row.follower;
             if held.is_none() {
                 self.confirmed().arrived(id, epoch, version);
             }
@@ -266,6 +287,19 @@ impl Planes {
         if followers.get(&id).is_some_and(|row| row.session == connection.0) {
             followers.remove(&id);
         }
+    }
+
+    /// A control plane that would follow was refused: `why`, in the words that it was told.
+    pub fn turn_away(&self, id: Id, follower: Follower, why: String, at: i64) {
+        let turned_away =
+            TurnedAway { id, hostname: follower.hostname, ip: follower.ip, software: follower.software, why, at };
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).add(turned_away);
+    }
+
+    /// Those that were refused lately and have not been let in since.
+    #[must_use]
+    pub fn turned_away(&self, now: i64) -> Vec<TurnedAway> {
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).lately(now)
     }
 
     /// What a follower said of itself and of those that follow it.
@@ -353,6 +387,14 @@ impl Planes {
         self.lock().iter().map(|(id, row)| (*id, row.follower.clone())).collect()
     }
 
+    /// The follower that is farthest ahead of this control plane in its own epoch, if there is one: its id and version.
+    #[must_use]
+    pub fn ahead(&self) -> Option<(Id, u64)> {
+        let followers = self.lock();
+        let is_behind = |row: &(&Id, &Row)| row.1.follower.last_error.as_ref().is_some_and(Refusal::is_behind);
+        followers.iter().filter(is_behind).map(|(id, row)| (*id, row.follower.version)).max_by_key(|ahead| ahead.1)
+    }
+
     /// A holder that panicked left each row whole, so that a poisoned lock is taken as it is.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, Row>> {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -374,6 +416,10 @@ mod tests {
         planes.connect(Id(id), Follower::default(), OWN, follows)
     }
 
+    fn report(planes: &Planes, id: u128, connection: Connection, at: (u64, u64), held: Option<HeldBack>) {
+        planes.report(Id(id), connection, |row| ((row.epoch, row.version), row.held) = (at, held));
+    }
+
     #[test]
     fn nobody_follows_itself_or_one_that_has_nobody_to_follow() {
         let planes = Planes::new(vec!["a:1".to_owned()]);
@@ -391,8 +437,8 @@ mod tests {
         let planes = Planes::new(Vec::new());
         let old = connect(&planes, 1, false).unwrap();
         let new = connect(&planes, 1, false).unwrap();
-        planes.report(Id(1), old, 7, 99, None);
-        planes.report(Id(1), new, 7, 5, None);
+        report(&planes, 1, old, (7, 99), None);
+        report(&planes, 1, new, (7, 5), None);
         planes.disconnect(Id(1), old);
         assert_eq!(planes.followers().iter().map(|(_, row)| row.version).collect::<Vec<_>>(), [5]);
         planes.disconnect(Id(1), new);
@@ -406,7 +452,7 @@ mod tests {
         assert_eq!(planes.confirm(Id(2), 7, 3), Err(Unconfirmed::UnknownNode));
         assert_eq!(planes.confirm(Id(1), 7, 3), Err(Unconfirmed::NothingHeld));
         let held = HeldBack { epoch: 7, version: 3, gone: 90, of: 100 };
-        planes.report(Id(1), connection, 6, 5, Some(held));
+        report(&planes, 1, connection, (6, 5), Some(held));
         assert_eq!(planes.confirm(Id(1), 7, 2), Err(Unconfirmed::Other(held)));
         assert_eq!(planes.confirmed_of(Id(1), 7), None);
         let heard = planes.confirmations();
@@ -417,9 +463,9 @@ mod tests {
         // The connection is cut before the follower has taken it; it comes back with what it had.
         planes.disconnect(Id(1), connection);
         let connection = connect(&planes, 1, false).unwrap();
-        planes.report(Id(1), connection, 6, 5, None);
+        report(&planes, 1, connection, (6, 5), None);
         assert_eq!(planes.confirmed_of(Id(1), 7), Some(90));
-        planes.report(Id(1), connection, 7, 4, None);
+        report(&planes, 1, connection, (7, 4), None);
         assert_eq!(planes.confirmed_of(Id(1), 7), None, "it has arrived");
     }
 
@@ -428,7 +474,7 @@ mod tests {
         let planes = Planes::new(Vec::new());
         let confirm = |id: u128| {
             let connection = connect(&planes, id, false).unwrap();
-            planes.report(Id(id), connection, 6, 5, Some(HeldBack { epoch: 7, version: 3, gone: 9, of: 10 }));
+            report(&planes, id, connection, (6, 5), Some(HeldBack { epoch: 7, version: 3, gone: 9, of: 10 }));
             planes.confirm(Id(id), 7, 3).unwrap();
             planes.disconnect(Id(id), connection);
         };

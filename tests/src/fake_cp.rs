@@ -1,5 +1,5 @@
 //! Something that looks like a control plane of the lab's cluster, as far as it goes: it takes HELLO, says what it was
-//! told to say, and listens until the node has had enough.
+//! told to say, then what a test has it say, and listens until the node has had enough.
 
 use crate::lab::Lab;
 use pki::{ClusterIdentity, ClusterServer, Material, Mtls};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 use wire::frame::Decoder;
 use wire::message::Message;
@@ -17,7 +18,12 @@ use wire::message::Message;
 pub struct FakeCp {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Visit>>>,
+    /// To the newest connection.
+    line: Line,
 }
+
+/// What is to be said there next, as bytes.
+type Line = Arc<Mutex<Option<UnboundedSender<bytes::Bytes>>>>;
 
 /// One connection of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +50,8 @@ impl FakeCp {
         let answers: Vec<_> = answers.iter().map(Message::encode).collect();
         let (tell, told) = std::sync::mpsc::channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let shared = seen.clone();
+        let line = Line::default();
+        let (shared, newest) = (seen.clone(), line.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
@@ -52,12 +59,26 @@ impl FakeCp {
                 tell.send(listener.local_addr().expect("bound")).expect("the starter waits");
                 while let Ok((stream, _)) = listener.accept().await {
                     let (acceptor, answers, seen) = (acceptor.clone(), answers.clone(), shared.clone());
+                    let line = newest.clone();
                     tokio::spawn(async move {
                         let Ok(mut stream) = acceptor.accept(stream).await else { return };
                         let visit = open(&seen);
                         let (mut decoder, mut bytes) = (Decoder::new(), vec![0; 16 * 1024]);
                         let mut greeted = false;
-                        while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                        let (say, mut said) = unbounded_channel();
+                        *line.lock().expect("unpoisoned") = Some(say);
+                        loop {
+                            let count = tokio::select! {
+                                Some(more) = said.recv() => {
+                                    let _ = stream.write_all(&more).await;
+                                    let _ = stream.flush().await;
+                                    continue;
+                                }
+                                read = stream.read(&mut bytes) => match read {
+                                    Ok(count @ 1..) => count,
+                                    _ => break,
+                                },
+                            };
                             let mut rest = &bytes[..count];
                             while let Ok(Some(frame)) = decoder.next(&mut rest) {
                                 if let Ok(Some(message)) = Message::decode(frame) {
@@ -74,7 +95,17 @@ impl FakeCp {
                 }
             });
         });
-        Self { address: told.recv_timeout(Duration::from_secs(30)).expect("it starts"), seen }
+        Self { address: told.recv_timeout(Duration::from_secs(30)).expect("it starts"), seen, line }
+    }
+
+    /// Says this on the newest connection.
+    ///
+    /// # Panics
+    /// When there was none yet.
+    pub fn say(&self, message: &Message) {
+        let line = self.line.lock().expect("unpoisoned");
+        // To one that has gone it says nothing, as anybody would.
+        let _ = line.as_ref().expect("somebody came").send(message.encode());
     }
 
     /// Where it listens.

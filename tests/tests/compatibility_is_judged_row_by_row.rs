@@ -9,6 +9,7 @@ use tests::lab::{Daemon, Lab, program};
 use tests::node::{Node, hello};
 use tests::wait;
 use wire::Hello;
+use wire::limits::INCOMPATIBLE_RETRY_S;
 use wire::message::{Message, Mode, RefuseReason, Welcome};
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -88,7 +89,8 @@ fn a_node_of_a_version_that_does_not_go_with_ours_is_refused() {
     ];
     for (software, reason) in rows {
         let (mut node, welcome, id) = world.node(|hello| hello.software = software.into());
-        assert_eq!(welcome.mode, Mode::Refuse { why: RefuseReason::Software, retry_after_s: 0 }, "{software}");
+        let refused = Mode::Refuse { why: RefuseReason::Software, retry_after_s: INCOMPATIBLE_RETRY_S };
+        assert_eq!(welcome.mode, refused, "{software}");
         assert_eq!(welcome.message, reason);
         assert_eq!(node.receive(), None, "the connection ends");
         let row = world.row_with(id, "kong_version_incompatible");
@@ -117,6 +119,55 @@ fn a_node_without_a_configured_plugin_is_sent_nothing_until_that_plugin_goes() {
     assert_eq!(world.cp.admin("DELETE", &format!("/plugins/{}", plugin.as_str().unwrap()), &Value::Null).status, 204);
     assert!(matches!(node.receive(), Some(Message::FullBegin(_))), "it gets everything, on the same connection");
     assert_eq!(world.row_with(id, "normal")["withheld"], json!([]));
+}
+
+#[test]
+fn a_plugin_that_is_switched_off_keeps_nothing_from_a_node_until_it_is_switched_on() {
+    let mut world = World::new();
+    let plugin = world.cp.admin_ok("GET", "/plugins", &Value::Null)["data"][0]["id"].clone();
+    let plugin = format!("/plugins/{}", plugin.as_str().unwrap());
+    world.cp.admin_ok("PATCH", &plugin, &json!({ "enabled": false }));
+    let without = |hello: &mut Hello| hello.plugins.retain(|plugin| plugin.name != "key-auth");
+    let (mut node, welcome, id) = world.node(without);
+    assert_eq!(welcome.mode, Mode::Full);
+    assert!(matches!(node.receive(), Some(Message::FullBegin(_))), "it gets everything");
+    world.row_with(id, "normal");
+
+    world.cp.admin_ok("PATCH", &plugin, &json!({ "enabled": true }));
+    let (_node, welcome, id) = world.node(without);
+    assert_eq!(welcome.mode, Mode::Withheld);
+    world.row_with(id, "plugin_set_incompatible");
+}
+
+/// Reasons are told together, not one after the other as each is mended.
+#[test]
+fn all_that_keeps_a_configuration_from_a_node_is_in_its_row() {
+    let mut world = World::new();
+    world.cp.admin_ok("POST", "/upstreams", &json!({ "name": "up" }));
+    world.cp.admin_ok("POST", "/consumers/ann/key-auth", &json!({ "key": "ends", "ttl": 3600 }));
+    let (_node, welcome, id) = world.node(|hello| {
+        hello.plugins.retain(|plugin| plugin.name != "key-auth");
+        hello.kinds.retain(|kind| kind.kind != Kind::Upstream.code());
+        hello.kinds.iter_mut().for_each(|kind| kind.body = 1);
+    });
+    assert_eq!(welcome.mode, Mode::Withheld);
+    let row = wait::until("the reasons", || Some(world.row(id)).filter(|row| row["withheld"] != json!([])));
+    let mut told: Vec<String> = row["withheld"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|reason| format!("{} {} {} {}", reason["sync_status"], reason["plugin"], reason["kind"], reason["field"]))
+        .collect();
+    told.sort();
+    let expected = [
+        r#""kind_set_incompatible" null "upstreams" null"#,
+        r#""kind_version_incompatible" null "keyauth_credentials" "ttl""#,
+        r#""plugin_set_incompatible" "key-auth" null null"#,
+    ];
+    assert_eq!(told, expected);
+    for reason in row["withheld"].as_array().expect("a list") {
+        world.logged(id, OURS, reason["message"].as_str().expect("words"));
+    }
 }
 
 #[test]

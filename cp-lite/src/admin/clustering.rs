@@ -77,6 +77,7 @@ fn row(app: &App, view: &View, node: &Node) -> Map<String, Value> {
         "ignored": node.ignored,
         "held": confirm::shown(node.held),
         "store": node.store,
+        "superseded": node.superseded,
         "bytes_in": node.bytes_in,
         "bytes_out": node.bytes_out,
     });

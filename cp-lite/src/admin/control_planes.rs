@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::request::{Content, Request};
 use crate::changelog::{Role, View};
-use crate::planes::{Follower, Moved};
+use crate::planes::{Follower, Moved, TurnedAway};
 use model::Id;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub(super) fn list(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, Prob
     let rows = std::iter::once(own(app)).chain(followers.iter().map(|(id, row)| follower(&view, *id, row)));
     let counts: Vec<Value> =
         app.planes.all().iter().map(|plane| json!({ "address": plane.address, "nodes": plane.nodes })).collect();
-    Ok(Reply::ok(json!({ "data": rows.collect::<Vec<_>>(), "data_planes": counts })))
+    let refused: Vec<Value> = app.planes.turned_away(app.now_s()).iter().map(turned_away).collect();
+    Ok(Reply::ok(json!({ "data": rows.collect::<Vec<_>>(), "data_planes": counts, "refused": refused })))
 }
 
 /// This control plane: its role, and for a follower how it stands with its writer.
@@ -45,6 +46,8 @@ pub(super) fn own(app: &App) -> Value {
             "version": upstream.head,
             "mode": upstream.mode,
             "last_error": upstream.last_error,
+            "bytes_in": upstream.bytes_in,
+            "bytes_out": upstream.bytes_out,
         })
     });
     let lag = writer.as_ref().map(|_| upstream.head.saturating_sub(view.version));
@@ -61,8 +64,20 @@ pub(super) fn own(app: &App) -> Value {
         "lag": lag.unwrap_or_default(),
         // Nodes have been with a writer that took the place of this one's: they come here no more.
         "replaced": replaces(app.planes.latest(), (view.term, view.epoch)),
+        "error": went_back(app, &view),
         "writer": writer,
     })
+}
+
+/// Nobody can be ahead of a writer in its own epoch, unless its database is an earlier one than it was: what went on on the
+/// machine that it was copied from, or before a snapshot of a machine was taken back.
+fn went_back(app: &App, view: &View) -> Option<String> {
+    let ahead = app.fleet.ahead().into_iter().chain(app.planes.ahead()).max_by_key(|ahead| ahead.1);
+    let (id, version) = ahead.filter(|ahead| view.role == Role::Writer && ahead.1 > view.version)?;
+    Some(format!(
+        "{id} is at version {version} of this epoch, which this writer has never been at: its database went back; \
+         \"cp-lite promote --force\" makes what it has now the configuration of all"
+    ))
 }
 
 /// `POST /clustering/promote`
@@ -140,5 +155,14 @@ fn follower(view: &View, id: Id, row: &Follower) -> Value {
         // Versions of another epoch cannot be compared.
         "lag": (row.epoch == view.epoch).then(|| view.version.saturating_sub(row.version)),
         "held": super::confirm::shown(row.held),
+        "withheld": row.withheld,
+        "last_error": row.last_error,
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
     })
+}
+
+fn turned_away(refused: &TurnedAway) -> Value {
+    let TurnedAway { id, hostname, ip, software, why, at } = refused;
+    json!({ "id": id, "hostname": hostname, "ip": ip, "software": software, "message": why, "at": at })
 }

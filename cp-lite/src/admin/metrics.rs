@@ -4,14 +4,17 @@ use super::App;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
+use crate::changelog::Role;
 use crate::fleet::Node;
+use crate::planes::Follower;
+use model::Id;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wire::compat::SyncStatus;
 
 /// Prometheus' text format.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The most nodes that are told of one by one.
+/// The most nodes that are told of one by one, those that are connected first.
 const NODES_SHOWN_MAX: usize = 10_000;
 
 /// `GET /metrics`
@@ -32,19 +35,71 @@ pub(super) fn metrics(app: &App, _: &Request<'_>, _: &[&str]) -> Result<Reply, P
     out.one("edge_config_entities", "gauge", "Entities at that version.", view.catalog.len() as u64);
     out.one("edge_data_planes_known", "gauge", "Data planes that are remembered.", known as u64);
     out.one("edge_data_planes_connected", "gauge", "Data planes that are connected.", connected as u64);
-    let nodes = app.fleet.page(None, NODES_SHOWN_MAX);
-    let compatible = |node: &Node| u64::from(node.sync_status == SyncStatus::Normal);
+    let nodes = app.fleet.connected_first(NODES_SHOWN_MAX);
+    let yes = u64::from;
     out.each("kong_data_plane_last_seen", "When it was last heard of, Unix time.", &nodes, |node| {
         u64::try_from(node.last_seen).unwrap_or_default()
     });
-    out.each("kong_data_plane_version_compatible", "Whether it can be kept up to date.", &nodes, compatible);
+    out.each("kong_data_plane_version_compatible", "Whether it can be kept up to date.", &nodes, |node| {
+        yes(node.sync_status == SyncStatus::Normal)
+    });
     out.each("edge_data_plane_version", "The version that it serves.", &nodes, |node| node.applied);
     out.each("edge_data_plane_durable_version", "The version that it keeps.", &nodes, |node| node.durable);
+    let refused = "Whether it could not apply the last version, or is ahead of this control plane.";
+    out.each("edge_data_plane_refused", refused, &nodes, |node| yes(node.last_error.is_some() && node.held.is_none()));
+    let held = "Whether it holds a configuration back until somebody confirms it.";
+    out.each("edge_data_plane_held", held, &nodes, |node| yes(node.held.is_some()));
+    let withheld = "Whether it is sent nothing, because it lacks what the configuration needs.";
+    out.each("edge_data_plane_withheld", withheld, &nodes, |node| yes(!node.withheld.is_empty()));
     let connected: Vec<Node> = nodes.into_iter().filter(|node| node.connected).collect();
     let received = "Bytes of frames received in this session, without TLS.";
     out.each("edge_sync_session_received_bytes", received, &connected, |node| node.bytes_in);
     out.each("edge_sync_session_sent_bytes", "Bytes of frames sent in it.", &connected, |node| node.bytes_out);
+    planes(app, &mut out);
     Ok(Reply::text(MEDIA_TYPE, out.0))
+}
+
+/// The links to other control planes: to the writer that this one follows, and to those that follow this one.
+fn planes(app: &App, out: &mut Exposition) {
+    if app.changelog.view().role == Role::Follower {
+        let (writer, attached) = app.planes.upstream();
+        out.one("edge_writer_connected", "gauge", "Whether a session with the writer is up.", u64::from(attached));
+        let received = "Bytes of frames received in the session with the writer, without TLS.";
+        out.one("edge_writer_session_received_bytes", "gauge", received, writer.bytes_in);
+        out.one("edge_writer_session_sent_bytes", "gauge", "Bytes of frames sent in it.", writer.bytes_out);
+    }
+    let followers = app.planes.followers();
+    let yes = u64::from;
+    out.each("edge_follower_version", "The version that it keeps.", &followers, |(_, row)| row.version);
+    let refused = "Whether it could not take over the last version, or is ahead of this control plane.";
+    out.each("edge_follower_refused", refused, &followers, |(_, row)| {
+        yes(row.last_error.is_some() && row.held.is_none())
+    });
+    let held = "Whether it holds a configuration back until somebody confirms it.";
+    out.each("edge_follower_held", held, &followers, |(_, row)| yes(row.held.is_some()));
+    let withheld = "Whether it is sent nothing, because it lacks what the configuration needs.";
+    out.each("edge_follower_withheld", withheld, &followers, |(_, row)| yes(!row.withheld.is_empty()));
+    let received = "Bytes of frames received in this session, without TLS.";
+    out.each("edge_follower_session_received_bytes", received, &followers, |(_, row)| row.bytes_in);
+    out.each("edge_follower_session_sent_bytes", "Bytes of frames sent in it.", &followers, |(_, row)| row.bytes_out);
+}
+
+/// Whom a series is about.
+trait Labelled {
+    /// Id, host name, address.
+    fn labels(&self) -> (Id, &str, &str);
+}
+
+impl Labelled for Node {
+    fn labels(&self) -> (Id, &str, &str) {
+        (self.id, &self.hostname, &self.ip)
+    }
+}
+
+impl Labelled for (Id, Follower) {
+    fn labels(&self) -> (Id, &str, &str) {
+        (self.0, &self.1.hostname, &self.1.ip)
+    }
 }
 
 /// The text as it grows. Writing into a string does not fail.
@@ -61,12 +116,11 @@ impl Exposition {
     }
 
     /// A gauge of each node, with Kong's labels.
-    fn each(&mut self, name: &str, help: &str, nodes: &[Node], value: impl Fn(&Node) -> u64) {
+    fn each<T: Labelled>(&mut self, name: &str, help: &str, rows: &[T], value: impl Fn(&T) -> u64) {
         self.head(name, "gauge", help);
-        for node in nodes {
-            let (hostname, ip) = (escaped(&node.hostname), escaped(&node.ip));
-            let value = value(node);
-            let id = node.id;
+        for row in rows {
+            let (id, hostname, ip) = row.labels();
+            let (hostname, ip, value) = (escaped(hostname), escaped(ip), value(row));
             let _ = writeln!(self.0, "{name}{{node_id=\"{id}\",hostname=\"{hostname}\",ip=\"{ip}\"}} {value}");
         }
     }
@@ -81,7 +135,6 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::fleet::{Fleet, Introduction};
-    use model::Id;
 
     #[test]
     fn a_host_name_cannot_break_the_format() {

@@ -5,7 +5,7 @@ use crate::planes::{Moved, Planes};
 use crate::sync::balance::Balance;
 use model::Id;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Crowd {
     members: RefCell<BTreeMap<u64, Rc<Member>>>,
+    /// Which of them is a node's.
+    by_node: RefCell<HashMap<Id, u64>>,
     joined: Cell<u64>,
 }
 
@@ -28,8 +30,16 @@ pub(super) struct Member {
     woken: Notify,
 }
 
+/// What a session is to do.
+pub(super) enum Order {
+    /// Send the node elsewhere.
+    Move(Move),
+    /// End: the node has another session by now.
+    End,
+}
+
 /// Where a node is to go, and who wants to know what came of it.
-pub(super) struct Order {
+pub(super) struct Move {
     pub(super) to: String,
     reply: Option<oneshot::Sender<Moved>>,
 }
@@ -42,10 +52,15 @@ pub(super) struct Place {
 }
 
 impl Crowd {
-    /// A node's session is up. `movable`: it goes where it is told to.
+    /// A node's session is up. `movable`: it goes where it is told to. An older session of the same node ends: most likely
+    /// that connection is dead, and nobody has noticed yet. It counts no longer, however long its end takes.
     pub(super) fn join(self: &Rc<Self>, node: Id, movable: bool) -> Place {
         let number = self.joined.get();
         self.joined.set(number + 1);
+        let before = self.by_node.borrow_mut().insert(node, number);
+        if let Some(member) = before.and_then(|before| self.members.borrow_mut().remove(&before)) {
+            member.order(Order::End);
+        }
         let member = Rc::new(Member { node, movable, order: RefCell::default(), woken: Notify::new() });
         self.members.borrow_mut().insert(number, member.clone());
         Place { crowd: self.clone(), number, member }
@@ -54,6 +69,11 @@ impl Crowd {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.members.borrow().len()
+    }
+
+    /// How many there are beside this node.
+    pub(super) fn others(&self, node: Id) -> usize {
+        self.len() - usize::from(self.by_node.borrow().contains_key(&node))
     }
 
     /// Carries out orders, tells others how many nodes there are, and sends away those that are too many, until `stop`.
@@ -80,8 +100,8 @@ impl Crowd {
 
     fn send(&self, node: Id, to: String, reply: oneshot::Sender<Moved>) {
         let members = self.members.borrow();
-        match members.values().rev().find(|member| member.node == node) {
-            Some(member) if member.movable => member.order(Order { to, reply: Some(reply) }),
+        match self.by_node.borrow().get(&node).and_then(|number| members.get(number)) {
+            Some(member) if member.movable => member.order(Order::Move(Move { to, reply: Some(reply) })),
             Some(_) => drop(reply.send(Moved::Unable)),
             None => drop(reply.send(Moved::Absent)),
         }
@@ -92,7 +112,7 @@ impl Crowd {
         let members = self.members.borrow();
         let movable = members.values().rev().filter(|member| member.movable);
         for member in movable.take(usize::try_from(count).unwrap_or(usize::MAX)) {
-            member.order(Order { to: to.to_owned(), reply: None });
+            member.order(Order::Move(Move { to: to.to_owned(), reply: None }));
         }
     }
 }
@@ -105,7 +125,7 @@ impl Member {
 }
 
 impl Place {
-    /// Waits until this node is to go elsewhere.
+    /// Waits until this session is to do something.
     pub(super) async fn ordered(&self) -> Order {
         loop {
             if let Some(order) = self.member.order.take() {
@@ -119,14 +139,44 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.crowd.members.borrow_mut().remove(&self.number);
+        let mut by_node = self.crowd.by_node.borrow_mut();
+        if by_node.get(&self.member.node) == Some(&self.number) {
+            by_node.remove(&self.member.node);
+        }
     }
 }
 
-impl Order {
+impl Move {
     /// Tells whoever gave the order whether the node went.
     pub(super) fn done(self, went: bool) {
         if let Some(reply) = self.reply {
             let _ = reply.send(if went { Moved::Gone } else { Moved::Busy });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_comes_back_ends_its_older_session_and_counts_once() {
+        let crowd = Rc::new(Crowd::default());
+        let old = crowd.join(Id(1), true);
+        let other = crowd.join(Id(2), true);
+        assert_eq!((crowd.len(), crowd.others(Id(1))), (2, 1), "that it is here already is no reason to refuse it");
+        let new = crowd.join(Id(1), true);
+        assert_eq!(crowd.len(), 2);
+        assert!(matches!(old.ordered().await, Order::End));
+        // An order that the older one had not carried out is for nobody.
+        drop(old);
+        assert_eq!(crowd.len(), 2, "its end takes nothing from the newer one");
+        let (reply, answer) = oneshot::channel();
+        crowd.send(Id(1), "b:1".to_owned(), reply);
+        let Order::Move(order) = new.ordered().await else { panic!("it is the newest") };
+        order.done(true);
+        assert_eq!(answer.await, Ok(Moved::Gone));
+        drop((new, other));
+        assert_eq!(crowd.len(), 0);
     }
 }

@@ -83,7 +83,8 @@ impl Users {
             }
         }
         let plugin = record.and_then(|record| model::kinds::plugins::Plugin::decode(&record.body).ok());
-        if let Some(plugin) = plugin {
+        // One that is switched off is built by nobody: a node that lacks it is to have all the rest (as in Kong).
+        if let Some(plugin) = plugin.filter(|plugin| plugin.enabled) {
             let name: Arc<str> = plugin.name.into();
             *self.plugin_counts.entry(name.clone()).or_default() += 1;
             self.plugins.insert(id, name);
@@ -104,8 +105,12 @@ mod tests {
     use std::sync::Arc;
 
     fn plugin(users: &mut Users, id: u128, name: Option<&str>) {
-        let body = |name: &str| Plugin { id: Id(id), name: name.to_owned(), ..Plugin::default() }.encode().unwrap();
-        set(users, Kind::Plugin, id, name.map(body));
+        switched(users, id, name, true);
+    }
+
+    fn switched(users: &mut Users, id: u128, name: Option<&str>, enabled: bool) {
+        let plugin = |name: &str| Plugin { id: Id(id), name: name.to_owned(), enabled, ..Plugin::default() };
+        set(users, Kind::Plugin, id, name.map(|name| plugin(name).encode().unwrap()));
     }
 
     fn credential(users: &mut Users, id: u128, expires_at: Option<Option<i64>>) {
@@ -130,6 +135,17 @@ mod tests {
         assert_eq!(names(&users), ["jwt", "key-auth"]);
         plugin(&mut users, 2, None);
         assert_eq!(names(&users), ["key-auth"]);
+    }
+
+    #[test]
+    fn a_plugin_that_is_switched_off_is_not_in_use_until_it_is_switched_on() {
+        let mut users = Users::default();
+        let in_use = |users: &Users| users.sum(&View::empty(1)).plugins.len();
+        let mut after = |enabled: bool| {
+            switched(&mut users, 1, Some("jwt"), enabled);
+            in_use(&users)
+        };
+        assert_eq!([false, true, true, false].map(&mut after), [0, 1, 1, 0]);
     }
 
     #[test]

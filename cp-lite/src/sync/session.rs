@@ -11,7 +11,7 @@ use super::told;
 use crate::changelog::Role;
 use crate::fleet::{HeldBack, Introduction, Kept, Lost, Node, Refusal, SessionId, SyncMode};
 use crate::planes::{Connection, Follower, Unwelcome};
-use model::{Id, Kind};
+use model::Id;
 use pki::Peer;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -53,6 +53,7 @@ pub(super) async fn run(
         peer,
         session,
         who: None,
+        asking: None,
         transfer: false,
         transferring: false,
         started: Instant::now(),
@@ -71,6 +72,8 @@ struct Task<'a> {
     peer: Peer,
     session: Session,
     who: Option<Who>,
+    /// A control plane that would follow, until it is let in.
+    asking: Option<(Id, Follower)>,
     /// Whether it occupies a place of those that are sent everything.
     transfer: bool,
     /// Whether that has begun.
@@ -164,11 +167,7 @@ impl Task<'_> {
                     let source = self.source();
                     (self.session.pong(&*source), Some(source))
                 }
-                order = ordered(self.who.as_ref()) => {
-                    let actions = self.session.move_to(&order.to);
-                    order.done(!actions.is_empty());
-                    (actions, None)
-                }
+                order = ordered(self.who.as_ref()) => (self.obey(order), None),
                 () = wake(timer) => {
                     let (now, source) = (self.now(), self.source());
                     (self.session.tick(now, &*source), Some(source))
@@ -185,6 +184,20 @@ impl Task<'_> {
             bulk = true;
             if let Err(end) = self.perform(actions, source).await {
                 return end;
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) -> Vec<Action> {
+        match order {
+            Order::Move(order) => {
+                let actions = self.session.move_to(&order.to);
+                order.done(!actions.is_empty());
+                actions
+            }
+            Order::End => {
+                tracing::warn!(peer = %self.from, node = %self.name(), "another connection of the node takes the place of this one");
+                self.session.superseded()
             }
         }
     }
@@ -213,6 +226,9 @@ impl Task<'_> {
                 }
                 Action::Report(report) => self.report(&report),
                 Action::Close(closed) => {
+                    if let (Closed::Refused { message, .. }, Some((id, follower))) = (&closed, self.asking.take()) {
+                        self.cluster.planes.turn_away(id, follower, message.clone(), now());
+                    }
                     let _ = timeout(WRITE_MAX, self.stream.shutdown()).await;
                     return Err(closed.into());
                 }
@@ -263,7 +279,7 @@ impl Task<'_> {
         if hello.has(Hello::FOLLOWER) {
             return self.join_follower(hello, source);
         }
-        if let Err(actions) = self.take_place(source) {
+        if let Err(actions) = self.take_place(hello.node, source) {
             return actions;
         }
         let mode =
@@ -296,10 +312,10 @@ impl Task<'_> {
     }
 
     /// Takes a place among the nodes, and among those that are sent everything if need be; or says what to answer.
-    fn take_place(&mut self, source: &Published) -> Result<(), Vec<Action>> {
+    fn take_place(&mut self, node: Id, source: &Published) -> Result<(), Vec<Action>> {
         let everything = self.session.prospect(source) == Mode::Full;
         let mut admission = self.cluster.admission.borrow_mut();
-        match admission.admit(self.cluster.crowd.len(), everything) {
+        match admission.admit(self.cluster.crowd.others(node), everything) {
             Ok(()) => {
                 self.transfer = everything;
                 Ok(())
@@ -341,8 +357,9 @@ impl Task<'_> {
             software: hello.software.clone(),
             epoch: hello.have.epoch,
             version: hello.have.durable,
-            held: None,
+            ..Follower::default()
         };
+        self.asking = Some((hello.node, follower.clone()));
         let follows = source.view().role == Role::Follower;
         if follows && !self.cluster.planes.follows_in(source.epoch()) {
             return self.session.refuse(RefuseReason::Busy, soon(), &Unwelcome::Unattached.to_string());
@@ -389,7 +406,8 @@ impl Task<'_> {
     }
 
     fn report(&mut self, report: &Report) {
-        self.told.report(report);
+        let writer = self.cluster.sources.changelog().view().role == Role::Writer;
+        self.told.report(report, writer);
         // Over is what has begun: a blob that is still being made is waited for.
         self.transferring |= self.transfer && report.in_flight.is_some();
         if report.mode != Mode::Full || (self.transferring && report.in_flight.is_none()) {
@@ -398,10 +416,7 @@ impl Task<'_> {
         let (id, session) = match &self.who {
             Some(Who::Node(id, session, ..)) => (id, session),
             Some(Who::Follower(id, connection, _)) => {
-                return {
-                    let held = report.held.map(HeldBack::from);
-                    self.cluster.planes.report(*id, *connection, report.epoch, report.durable, held)
-                };
+                return self.cluster.planes.report(*id, *connection, |row| show_follower(row, report));
             }
             None => return,
         };
@@ -445,29 +460,14 @@ fn show(node: &mut Node, report: &Report) {
     node.sync_status = report.status;
     (node.withheld, node.ignored) = told::rows(report);
     node.holds(report.held);
-    let known = node.last_error.as_ref().map(|error| error.version);
-    if report.mode == Mode::Behind {
-        // Nothing is sent to it, so that its row must not look as if all were well.
-        let message = format!(
-            "the node is ahead, at version {}: nothing is sent until this control plane has passed it",
-            report.applied
-        );
-        node.last_error = Some(Refusal { version: report.applied, kind: None, id: None, message, at: now() });
-        return;
-    }
-    match &report.nack {
-        None => node.last_error = None,
-        Some(nack) if known == Some(nack.version) => {}
-        Some(nack) => {
-            let kind = nack.entity.map(|(kind, _)| {
-                Kind::from_code(kind).map_or_else(|| format!("kind {kind}"), |kind| kind.def().name.to_owned())
-            });
-            let message =
-                if nack.path.is_empty() { nack.message.clone() } else { format!("{}: {}", nack.path, nack.message) };
-            let id = nack.entity.map(|(_, id)| id);
-            node.last_error = Some(Refusal { version: nack.version, kind, id, message, at: now() });
-        }
-    }
+    node.last_error = Refusal::told(report, now(), node.last_error.as_ref());
+}
+
+fn show_follower(row: &mut Follower, report: &Report) {
+    (row.epoch, row.version, row.held) = (report.epoch, report.durable, report.held.map(HeldBack::from));
+    (row.bytes_in, row.bytes_out) = (report.bytes_in, report.bytes_out);
+    row.withheld = told::rows(report).0;
+    row.last_error = Refusal::told(report, now(), row.last_error.as_ref());
 }
 
 /// A while in seconds, so that those who are sent away together do not come back together.
@@ -480,7 +480,7 @@ fn now() -> i64 {
     i64::try_from(now_s()).unwrap_or(i64::MAX)
 }
 
-/// Waits until a node is to go elsewhere.
+/// Waits until a node's session is to do something.
 async fn ordered(who: Option<&Who>) -> Order {
     match who {
         Some(Who::Node(_, _, _, place)) => place.ordered().await,

@@ -8,8 +8,8 @@ use super::entities::{
     Upstream,
 };
 use super::{InstanceList, Snapshot, scope_key};
-use crate::plugins::{Site, jwt::VerifyKey};
-use crate::router::CompiledRoute;
+use crate::plugins::{PluginError, Site, jwt::VerifyKey};
+use crate::router::{CompiledRoute, RouteError};
 use model::body::BodyError;
 use model::catalog::Conflict;
 use model::kinds::{self, jwt_secrets::JwtAlgorithm};
@@ -27,6 +27,8 @@ const TIMEOUT_MS: u64 = 60_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {id}: {message}", kind.def().name)]
 pub struct Rejection {
+    /// What sort of fault it is.
+    pub reason: Reason,
     /// The entity's kind.
     pub kind: Kind,
     /// The entity.
@@ -37,29 +39,45 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// What sort of fault a [`Rejection`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A plugin that this build does not have.
+    UnknownPlugin,
+    /// A body that cannot be read, or a value in it that fails its checks.
+    Invalid,
+    /// A reference to what is not there.
+    Dangling,
+    /// A value that must be unique and is not.
+    Duplicate,
+    /// It is well-formed, and nothing that can serve comes of it.
+    Compile,
+    /// A fault of this program.
+    Internal,
+}
+
 impl Rejection {
-    fn new(kind: Kind, id: Id, path: &str, message: impl ToString) -> Self {
-        Self { kind, id, path: path.to_owned(), message: message.to_string() }
+    fn new(reason: Reason, kind: Kind, id: Id, path: &str, message: impl ToString) -> Self {
+        Self { reason, kind, id, path: path.to_owned(), message: message.to_string() }
     }
 }
 
 impl From<Conflict> for Rejection {
     fn from(conflict: Conflict) -> Self {
-        let (kind, id, path) = match &conflict {
-            Conflict::Body { kind, id, .. } => (*kind, *id, ""),
-            Conflict::Duplicate { kind, id, field, .. } | Conflict::Dangling { kind, id, field, .. } => {
-                (*kind, *id, *field)
-            }
-            Conflict::StillReferenced { kind, id, .. } => (*kind, *id, ""),
+        let (reason, kind, id, path) = match &conflict {
+            Conflict::Body { kind, id, .. } => (Reason::Invalid, *kind, *id, ""),
+            Conflict::Duplicate { kind, id, field, .. } => (Reason::Duplicate, *kind, *id, *field),
+            Conflict::Dangling { kind, id, field, .. } => (Reason::Dangling, *kind, *id, *field),
+            Conflict::StillReferenced { kind, id, .. } => (Reason::Dangling, *kind, *id, ""),
         };
-        Self::new(kind, id, path, &conflict)
+        Self::new(reason, kind, id, path, &conflict)
     }
 }
 
 impl From<Vec<Conflict>> for Rejection {
     /// The first one stands for all: a rejection is about the delta as a whole.
     fn from(conflicts: Vec<Conflict>) -> Self {
-        let none = || Self::new(Kind::Service, Id::default(), "", "refused for no reason given");
+        let none = || Self::new(Reason::Internal, Kind::Service, Id::default(), "", "refused for no reason given");
         conflicts.into_iter().next().map_or_else(none, Self::from)
     }
 }
@@ -85,7 +103,7 @@ impl Snapshot {
     /// Compiles one record in, in the place of what is there under its id.
     pub(super) fn put(&mut self, record: &Record) -> Result<(), Rejection> {
         let (kind, id) = (record.kind, record.id);
-        let body = |error: BodyError| Rejection::new(kind, id, "", error);
+        let body = |error: BodyError| Rejection::new(Reason::Invalid, kind, id, "", error);
         let body_bytes = &record.body;
         match kind {
             Kind::Service => self.put_service(kinds::services::Service::decode(body_bytes).map_err(body)?),
@@ -178,7 +196,8 @@ impl Snapshot {
             Some(before) => before.recompile(route),
             None => CompiledRoute::compile(route),
         };
-        let compiled = compiled.map_err(|error| Rejection::new(Kind::Route, route.id, error.field(), &error))?;
+        let refused = |error: RouteError| Rejection::new(Reason::Compile, Kind::Route, route.id, error.field(), &error);
+        let compiled = compiled.map_err(refused)?;
         let compiled = Arc::new(compiled);
         if let Some(before) = self.routes.insert(route.id.0, Arc::clone(&compiled)) {
             self.router.replace(&before, &compiled);
@@ -198,16 +217,20 @@ impl Snapshot {
     }
 
     fn put_plugin(&mut self, plugin: &kinds::plugins::Plugin) -> Result<(), Rejection> {
-        let refuse =
-            |path: &str, message: &dyn ToString| Rejection::new(Kind::Plugin, plugin.id, path, message.to_string());
+        let refuse = |path: &str, error: PluginError| {
+            let unknown = matches!(error, PluginError::Unknown(_));
+            let reason = if unknown { Reason::UnknownPlugin } else { Reason::Invalid };
+            Rejection::new(reason, Kind::Plugin, plugin.id, path, error)
+        };
         let registry = Arc::clone(&self.registry);
-        let definition = registry.find(&plugin.name).map_err(|unknown| refuse("name", &unknown))?;
         if !plugin.enabled {
+            // Whether this build has it or not: a control plane sends it to all.
             self.delete(Kind::Plugin, plugin.id);
             return Ok(());
         }
+        let definition = registry.find(&plugin.name).map_err(|unknown| refuse("name", unknown))?;
         let site = Site { instance: plugin.id, states: registry.states() };
-        let built = definition.build(&plugin.config, &site).map_err(|error| refuse("config", &error))?;
+        let built = definition.build(&plugin.config, &site).map_err(|error| refuse("config", error))?;
         let scope = Scope {
             route: plugin.route.map(|route| route.id),
             service: plugin.service.map(|service| service.id),
@@ -274,7 +297,7 @@ impl Snapshot {
     }
 
     fn put_target(&mut self, target: &kinds::targets::Target) -> Result<(), Rejection> {
-        let refused = || Rejection::new(Kind::Target, target.id, "target", "expected host:port");
+        let refused = || Rejection::new(Reason::Invalid, Kind::Target, target.id, "target", "expected host:port");
         let (host, port) = target.target.rsplit_once(':').ok_or_else(refused)?;
         let compiled = Arc::new(Target {
             id: target.id,
@@ -293,7 +316,7 @@ impl Snapshot {
 
     fn put_certificate(&mut self, certificate: &kinds::certificates::Certificate) -> Result<(), Rejection> {
         let key = pki::certified_key(&certificate.cert, &certificate.key)
-            .map_err(|error| Rejection::new(Kind::Certificate, certificate.id, "cert", error))?;
+            .map_err(|error| Rejection::new(Reason::Compile, Kind::Certificate, certificate.id, "cert", error))?;
         self.certificates.insert(certificate.id.0, key);
         Ok(())
     }
@@ -311,7 +334,7 @@ impl Snapshot {
     fn put_jwt(&mut self, secret: kinds::jwt_secrets::JwtSecret) -> Result<(), Rejection> {
         let algorithm = secret.algorithm.unwrap_or(JwtAlgorithm::Hs256);
         let key = VerifyKey::parse(algorithm, secret.secret.as_deref(), secret.rsa_public_key.as_deref())
-            .map_err(|error| Rejection::new(Kind::JwtSecret, secret.id, "algorithm", error))?;
+            .map_err(|error| Rejection::new(Reason::Compile, Kind::JwtSecret, secret.id, "algorithm", error))?;
         let compiled = JwtSecret { id: secret.id, consumer: secret.consumer.id, name: secret.key.into(), key };
         self.jwt.insert(compiled.id.0, Arc::new(compiled));
         Ok(())

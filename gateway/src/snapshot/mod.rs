@@ -12,7 +12,7 @@ mod held;
 pub mod live;
 mod load;
 
-pub use compile::Rejection;
+pub use compile::{Reason, Rejection};
 pub use held::Held;
 pub use live::Live;
 pub use load::Loader;

@@ -50,6 +50,9 @@ fn text(facts: &Facts) -> String {
         "",
         link.head.saturating_sub(snapshot.version),
     );
+    let refused = link.last_nack.as_ref().map(|(version, _)| *version);
+    let help = "The version that was refused or held back last, 0 when a later one was applied.";
+    gauge("edge_config_refused_version", help, "", refused.unwrap_or_default());
     gauge("edge_config_entities", "Entities that are served.", "", snapshot.catalog().len() as u64);
     let (session_in, session_out) = link.session_bytes();
     gauge("edge_sync_session_received_bytes", "Bytes of frames received in this session.", "", session_in);

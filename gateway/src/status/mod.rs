@@ -16,11 +16,12 @@ use crate::sync::status::{Link, Plane, Reporter};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
-use model::Id;
+use model::{Id, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use wire::dp::Rejection;
 
 /// What the Status API can ask.
 pub struct Facts {
@@ -152,7 +153,7 @@ fn sync(facts: &Facts) -> Value {
     let damage = store.damage.clone().or(report.map(|report| report.text));
     let passes = store.reports.passes();
     let last_pass = passes.last.map(|last| last.elapsed().as_secs());
-    let nack = link.last_nack.map(|(version, message)| json!({ "version": version, "message": message }));
+    let nack = link.last_nack.as_ref().map(nack);
     json!({
         "epoch": format!("{:016x}", snapshot.epoch),
         "version": snapshot.version,
@@ -179,6 +180,17 @@ fn sync(facts: &Facts) -> Value {
         "bytes": { "in": link.bytes_in, "out": link.bytes_out },
         "session_bytes": { "in": session_in, "out": session_out },
     })
+}
+
+/// What was refused, in the words that the control plane was told.
+fn nack((version, rejection): &(u64, Rejection)) -> Value {
+    let Rejection { code, entity, path, message } = rejection;
+    let kind = entity.map(|(kind, _)| match Kind::from_code(kind) {
+        Some(kind) => kind.def().name.to_owned(),
+        None => format!("kind {kind}"),
+    });
+    let id = entity.map(|(_, id)| id);
+    json!({ "version": version, "code": code.name(), "kind": kind, "id": id, "path": path, "message": message })
 }
 
 fn plane(plane: &Plane) -> Value {

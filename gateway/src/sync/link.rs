@@ -13,6 +13,7 @@ use super::staging::Staging;
 use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
 use super::tunnel::TunnelError;
+use crate::snapshot::Reason;
 use model::{Id, Kind, Record};
 use pki::LinkFailure;
 use pki::link::WRITE_MAX;
@@ -413,16 +414,18 @@ impl<'a> Link<'a> {
     }
 
     fn reject(&mut self, version: u64, rejection: Rejection) -> Vec<Action> {
-        let Rejection { path, message, .. } = &rejection;
-        tracing::warn!(version, %path, %message, "version refused; the one before serves on");
-        let told = message.clone();
+        let Rejection { code, path, message, .. } = &rejection;
+        tracing::warn!(version, code = code.name(), %path, %message, "version refused; the one before serves on");
+        let told = rejection.clone();
         self.reporter.update(|link| link.last_nack = Some((version, told)));
         self.session.rejected(rejection, self.now())
     }
 
     fn hold(&mut self, version: u64, shrink: Shrink) -> Vec<Action> {
         tracing::warn!(version, %shrink, "version held back until \"cp-lite node confirm\"; the one before serves on");
-        self.reporter.update(|link| link.last_nack = Some((version, format!("held back: {shrink}"))));
+        let (path, message) = (String::new(), format!("held back: {shrink}"));
+        let told = Rejection { code: NackCode::Shrink, entity: None, path, message };
+        self.reporter.update(|link| link.last_nack = Some((version, told)));
         self.session.held(shrink, self.now())
     }
 
@@ -485,15 +488,26 @@ async fn fill(mut full: Full, staging: &Staging, begin: FullBegin) -> Result<Ful
 fn rejection(refused: &Refused) -> Rejection {
     match refused {
         Refused::Rejected(rejected) => Rejection {
-            code: NackCode::Invalid,
+            code: code(rejected.reason),
             entity: refused.entity(),
             path: rejected.path.clone(),
-            message: refused.to_string(),
+            message: rejected.message.clone(),
         },
         Refused::Root { .. } | Refused::Shrink(_) => {
             let code = if matches!(refused, Refused::Root { .. }) { NackCode::Root } else { NackCode::Shrink };
             Rejection { code, entity: None, path: String::new(), message: refused.to_string() }
         }
+    }
+}
+
+fn code(reason: Reason) -> NackCode {
+    match reason {
+        Reason::UnknownPlugin => NackCode::UnknownPlugin,
+        Reason::Invalid => NackCode::Invalid,
+        Reason::Dangling => NackCode::Dangling,
+        Reason::Duplicate => NackCode::Duplicate,
+        Reason::Compile => NackCode::Compile,
+        Reason::Internal => NackCode::Internal,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
+use wire::dp::Rejection;
 
 /// A control plane of the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub struct Link {
     pub store_trouble: Option<String>,
     /// Why the last connection ended or could not be made.
     pub last_error: Option<String>,
-    /// The last version that was refused, and why.
-    pub last_nack: Option<(u64, String)>,
+    /// The last version that was refused, and why; none once anything was applied.
+    pub last_nack: Option<(u64, Rejection)>,
     /// The heartbeat in force, in seconds; 0 for none.
     pub heartbeat_s: u32,
     /// Whether TLS of this connection, or of the last one, was resumed.

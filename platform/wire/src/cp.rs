@@ -51,7 +51,7 @@ use crate::compat::SyncStatus;
 use crate::error::ProtocolError;
 use crate::frame::Decoder;
 use crate::full::Sender;
-use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, clip};
+use crate::limits::{ADDRESS_BYTES_MAX, ANSWER_MS_MAX, GREETING_MS_MAX, SUPERSEDED_RETRY_S, clip};
 use crate::message::{Bye, ByeReason, Hello, Message, Mode};
 use crate::planes::PlaneNodes;
 use bytes::Bytes;
@@ -306,6 +306,16 @@ impl Session {
     pub fn bye(&mut self, reason: ByeReason, message: &str) -> Vec<Action> {
         let mut out = Vec::new();
         self.close(reason, message, Closed::Shutdown, &mut out);
+        out
+    }
+
+    /// Another connection of the same node has taken the place of this one. Two nodes that share an id, of a copied image,
+    /// find out so, and do not send each other away without a pause.
+    pub fn superseded(&mut self) -> Vec<Action> {
+        let mut out = Vec::new();
+        let message = "another connection with the id of this node has taken its place".to_owned();
+        let bye = Bye { retry_after_s: SUPERSEDED_RETRY_S, ..Bye::new(ByeReason::Superseded, message) };
+        self.close_with(bye, Closed::Superseded, &mut out);
         out
     }
 

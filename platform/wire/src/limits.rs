@@ -127,6 +127,14 @@ pub const FULL_PAUSE_MS_MAX: u64 = 60_000;
 /// The most control planes in one PLANES. With the longest addresses it is one frame still.
 pub const PLANES_MAX: usize = 48;
 
+/// How long a node whose protocol or software does not go with the control plane's is asked to stay away, in seconds: only
+/// another program mends that, and one that starts asks at once.
+pub const INCOMPATIBLE_RETRY_S: u32 = 600;
+
+/// How long a node is asked to stay away when another connection has taken its place, in seconds: two that have one id, of
+/// a copied image, would send each other away without a pause.
+pub const SUPERSEDED_RETRY_S: u32 = 60;
+
 /// How long a node that was with the writer after this one's is asked to stay away, in seconds.
 pub const REPLACED_RETRY_S: u32 = 15;
 

@@ -11,8 +11,8 @@ use wire::cp::Source;
 use wire::delta::{Form, Op};
 use wire::full::{BlobError, Unpack, blob};
 use wire::limits::{
-    ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, NACK_PAUSE_MS_MAX,
-    NACK_PAUSE_MS_MIN,
+    ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, INCOMPATIBLE_RETRY_S,
+    NACK_PAUSE_MS_MAX, NACK_PAUSE_MS_MIN,
 };
 use wire::message::*;
 use wire::{Delta, Encoded, cp, dp};
@@ -565,9 +565,10 @@ fn what_was_deleted_of_a_kind_that_a_node_does_not_know_is_left_out_of_its_steps
 fn a_node_newer_than_the_control_plane_is_refused_at_the_greeting() {
     let newer = dp::Identity { software: "0.2.0".into(), ..identity() };
     let pair = Pair::with(db(5), Have::default(), newer, cp::Config::new(Id(2), "0.1.0".into()));
-    let Some(dp::Closed::Refused { why: RefuseReason::Software, message, .. }) = &pair.closed.0 else {
+    let Some(dp::Closed::Refused { why: RefuseReason::Software, message, retry_after_s }) = &pair.closed.0 else {
         panic!("{:?}", pair.closed)
     };
+    assert_eq!(*retry_after_s, INCOMPATIBLE_RETRY_S, "only another program mends that");
     assert_eq!(message, "data plane version 0.2.0 is incompatible with older control plane version 0.1.0");
     assert_eq!(pair.report().status, SyncStatus::KongVersionIncompatible);
     assert_eq!(pair.down.len(), 1);

@@ -118,7 +118,8 @@ fn the_fleet_is_shown_as_kong_shows_it_and_with_what_we_know() {
         node.epoch = epoch;
         node.sync_status = SyncStatus::Normal;
         let (kind, id) = (Some("routes".to_owned()), Some(Id(8)));
-        node.last_error = Some(Refusal { version: 1, kind, id, message: "no".into(), at: NOW_S - 10 });
+        node.last_error =
+            Some(Refusal { version: 1, code: "invalid".into(), kind, id, message: "no".into(), at: NOW_S - 10 });
     });
     lab.app.fleet.connect(Id(6), Introduction::default(), NOW_S).unwrap();
     let page = lab.get("/clustering/data-planes?size=1");

@@ -66,6 +66,7 @@ pub(super) fn details(row: &Value, now: i64) -> String {
         ("Lag", plain(&row["lag"])),
         ("Held back", held(&row["held"])),
         ("Store", store(&row["store"])),
+        ("Superseded", superseded(&row["superseded"], now)),
         ("Last error", error(&row["last_error"])),
         ("Withheld", each(&row["withheld"], |reason| plain(&reason["message"]))),
         ("Ignored", each(&row["ignored"], |field| format!("{}.{}", plain(&field["kind"]), plain(&field["field"])))),
@@ -75,6 +76,15 @@ pub(super) fn details(row: &Value, now: i64) -> String {
     ];
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// How often another connection with the node's id took the place of one that was up.
+fn superseded(value: &Value, now: i64) -> String {
+    if value.is_null() {
+        return "-".to_owned();
+    }
+    let (count, ip) = (plain(&value["count"]), plain(&value["ip"]));
+    format!("{count} connections, the last from {ip} {}", ago(&value["at"], now))
 }
 
 /// What is wrong with the node's store.
@@ -146,7 +156,9 @@ fn error(value: &Value) -> String {
         (kind, Value::Null) => format!(", {}", plain(kind)),
         (kind, id) => format!(", {}/{}", plain(kind), plain(id)),
     };
-    format!("version {}{entity}: {}", plain(&value["version"]), plain(&value["message"]))
+    let code = value["code"].as_str().filter(|code| !code.is_empty());
+    let code = code.map_or_else(String::new, |code| format!(" {}", plain(&code.replace('_', " ").into())));
+    format!("version {}{code}{entity}: {}", plain(&value["version"]), plain(&value["message"]))
 }
 
 fn shortened(text: &str) -> String {
@@ -191,14 +203,14 @@ mod tests {
             json!({"hostname": "x\u{1b}[2J", "id": "b", "version": "0.1.0", "connected": false,
                    "sync_status": "unknown", "applied_version": 12, "durable_version": 11, "lag": null,
                    "last_seen": NOW - 7300,
-                   "last_error": {"version": 13, "kind": "routes", "id": "r", "message": "bad\nregex"}}),
+                   "last_error": {"version": 13, "code": "does_not_compile", "kind": "routes", "id": "r", "message": "bad\nregex"}}),
         ];
         assert_eq!(
             list(&rows, NOW),
             "\
 HOSTNAME  ID  SOFTWARE  CONNECTED  STATUS   APPLIED  DURABLE  LAG  LAST SEEN  LAST ERROR
 edge-1    a   0.1.0     yes        normal   7        7        0    3 s ago    -
-x[2J      b   0.1.0     no         unknown  12       11       -    2 h ago    version 13, routes/r: badregex
+x[2J      b   0.1.0     no         unknown  12       11       -    2 h ago    version 13 does not compile, routes/r: badregex
 "
         );
     }

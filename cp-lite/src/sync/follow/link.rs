@@ -86,6 +86,7 @@ impl<'a> Link<'a> {
         let (have, term) = self.taker.have();
         self.session.of_term(term);
         self.session.holds(self.taker.partial());
+        self.planes.update(|upstream| (upstream.bytes_in, upstream.bytes_out) = (0, 0));
         let mut actions = self.session.connected(have, 0, self.now());
         let mut counts = self.planes.upward();
         // Said once in any case.
@@ -100,6 +101,7 @@ impl<'a> Link<'a> {
                 read = self.stream.read(&mut bytes) => match read {
                     Ok(0) => return LinkFailure::Eof.into(),
                     Ok(count) => {
+                        self.planes.update(|upstream| upstream.bytes_in += count as u64);
                         let actions = self.session.received(bytes.get(..count).unwrap_or_default(), self.now());
                         if let Some(nodes) = self.session.planes() {
                             self.planes.told_from_above(nodes);
@@ -246,7 +248,9 @@ impl<'a> Link<'a> {
             self.stream.flush().await
         };
         let written = timeout(WRITE_MAX, writing).await.map_err(|_| LinkFailure::Timeout(WRITE_MAX))?;
-        Ok(written.map_err(LinkFailure::lost)?)
+        written.map_err(LinkFailure::lost)?;
+        self.planes.update(|upstream| upstream.bytes_out += bytes.len() as u64);
+        Ok(())
     }
 
     fn now(&self) -> u64 {

@@ -213,11 +213,11 @@ fn rejection(refused: &FollowError) -> Rejection {
         FollowError::Root { .. } => (NackCode::Root, None),
         FollowError::Refused(conflicts) => match conflicts.first() {
             Some(Conflict::Duplicate { kind, id, .. }) => (NackCode::Duplicate, Some((kind.code(), *id))),
-            Some(Conflict::Dangling { kind, id, .. }) => (NackCode::Dangling, Some((kind.code(), *id))),
-            Some(Conflict::Body { kind, id, .. } | Conflict::StillReferenced { kind, id, .. }) => {
-                (NackCode::Invalid, Some((kind.code(), *id)))
+            Some(Conflict::Dangling { kind, id, .. } | Conflict::StillReferenced { kind, id, .. }) => {
+                (NackCode::Dangling, Some((kind.code(), *id)))
             }
-            None => (NackCode::Invalid, None),
+            Some(Conflict::Body { kind, id, .. }) => (NackCode::Invalid, Some((kind.code(), *id))),
+            None => (NackCode::Internal, None),
         },
         _ => (NackCode::Internal, None),
     };

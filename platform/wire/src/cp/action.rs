@@ -128,6 +128,9 @@ pub enum Closed {
         /// Where to.
         to: String,
     },
+    /// Another connection of the same node has taken its place.
+    #[error("another connection of the node has taken its place")]
+    Superseded,
     /// The database is another incarnation than at the greeting; nodes greet again.
     #[error("epoch changed")]
     Epoch,

@@ -3,7 +3,7 @@
 use super::{Action, Closed, Session, Source, State};
 use crate::PROTO;
 use crate::compat;
-use crate::limits::{REPLACED_RETRY_S, clip};
+use crate::limits::{INCOMPATIBLE_RETRY_S, REPLACED_RETRY_S, clip};
 use crate::message::{Hello, Message, Mode, RefuseReason, Welcome};
 use crate::succession::replaces;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Session {
             out.push(Action::Joined(node));
         } else {
             let message = format!("control plane speaks protocol version {PROTO}");
-            self.refuse_with(RefuseReason::Proto, 0, message, out);
+            self.refuse_with(RefuseReason::Proto, INCOMPATIBLE_RETRY_S, message, out);
         }
     }
 
@@ -35,7 +35,7 @@ impl Session {
             let text = reason.to_string();
             (self.report.status, self.report.reason) = (reason.status(), text.clone());
             self.report.withheld = vec![reason];
-            self.refuse_with(RefuseReason::Software, 0, text, &mut out);
+            self.refuse_with(RefuseReason::Software, INCOMPATIBLE_RETRY_S, text, &mut out);
             return out;
         }
         if replaces((node.term, node.have.epoch), (source.term(), source.epoch())) {

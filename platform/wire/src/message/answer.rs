@@ -62,6 +62,27 @@ open_byte! {
     }
 }
 
+impl NackCode {
+    /// How operators see it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownKind => "unknown_kind",
+            Self::UnknownPlugin => "unknown_plugin",
+            Self::Invalid => "invalid",
+            Self::Dangling => "dangling_reference",
+            Self::Duplicate => "duplicate",
+            Self::Compile => "does_not_compile",
+            Self::Root => "root_differs",
+            Self::Resources => "out_of_resources",
+            Self::Internal => "internal",
+            Self::Shrink => "shrink",
+            Self::Base => "base_missing",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 /// A version was refused; the node keeps what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nack {
