@@ -1,5 +1,5 @@
-//! What plugins are told of changes, and what they keep across them: by deltas and full syncs as a control plane sends
-//! them, through the same `Applier`, with a plugin in the list that no build ships.
+//! What plugins are told of changes, and what they keep across them: by deltas, reconciles and full syncs as a control plane
+//! sends them, through the same `Applier`, with a plugin in the list that no build ships.
 
 mod support;
 
@@ -11,6 +11,7 @@ use gateway::proxy::Settings;
 use gateway::snapshot::entities::{Instance, KeyauthCredential, Service, Sni};
 use gateway::snapshot::{Held, Live, Snapshot};
 use gateway::sync::apply::Applier;
+use gateway::sync::reconcile;
 use http::HeaderValue;
 use model::kinds::plugins::Plugin as Entry;
 use model::{Change, Id, Kind, Record};
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use support::{Config, Gateway, HUNG, Origin, id};
+use wire::delta::Entity as Put;
+use wire::reconcile::{Decoder, Encoder, Step, digest};
 
 const NAME: &str = "tally";
 
@@ -140,6 +143,37 @@ impl World {
             }
             self.applier.finish(full, root).await.expect("it is applied");
         });
+    }
+
+    /// A reconcile to exactly this: what both ends make of each other's symbols, and the step that comes of it. Returns
+    /// how many entities the step brings, and how many hashes it names.
+    fn reconcile(&mut self, records: &[Record]) -> (usize, usize) {
+        const SYMBOLS: u64 = 256;
+        self.version += 1;
+        let (seed, now) = (self.version << 32 | 7, self.live.snapshot());
+        let ours = block_on(reconcile::symbols(&now, seed, 0, SYMBOLS));
+        let mut encoder = Encoder::new(seed, 0, SYMBOLS);
+        records.iter().for_each(|record| encoder.add(record.kind.code(), record.id, record.tag));
+        let differing = Decoder::new(seed).push(&ours, &encoder.finish()).unwrap().expect("symbols enough");
+        let hash = |record: &Record| digest(seed, record.kind.code(), record.id, record.tag);
+        let (puts, theirs): (Vec<Put>, Vec<u64>) = records
+            .iter()
+            .filter(|record| differing.contains(&hash(record)))
+            .map(|record| {
+                let Record { kind, id, version, tag, body } = record.clone();
+                (Put { kind: kind.code(), id, version, tag, body }, hash(record))
+            })
+            .unzip();
+        let gone: Vec<u64> = differing.into_iter().filter(|hash| !theirs.contains(hash)).collect();
+        let root = records.iter().fold(0u64, |root, record| root.wrapping_add(record.tag));
+        let (brought, named) = (puts.len(), gone.len());
+        let (base, version) = (now.catalog().digest(), self.version);
+        let step = Step { seed, base, version, root, confirmed: 0, gone, puts, mends: Vec::new() };
+        block_on(async {
+            let changes = reconcile::changes(&self.applier, step).await.expect("kinds of this build");
+            self.applier.reconcile((1, 0), version, root, changes, 0).await.expect("it is applied");
+        });
+        (brought, named)
     }
 
     /// The next events, that many.
@@ -439,4 +473,83 @@ fn the_turn_of_targets_survives_deltas_and_full_syncs() {
     assert_eq!(next(), "a");
     world.delta(vec![gone(Kind::Target, 20)]);
     assert_eq!([next(), next()], ["b", "c"], "the others keep their turns");
+}
+
+#[test]
+fn a_reconcile_tells_what_a_delta_and_a_full_sync_tell_in_the_same_order() {
+    let (tally, events) = Tally::watching(&KINDS);
+    let mut world = World::new(tally, events);
+    let all = records(one_of_each());
+    assert_eq!(world.reconcile(&all), (all.len(), 0));
+    assert_eq!(world.told(all.len()), each(Operation::Create, CREATED.into_iter()));
+    assert_eq!(world.reconcile(&[]), (0, all.len()));
+    assert_eq!(world.told(all.len()), each(Operation::Delete, CREATED.into_iter().rev()));
+    world.told_nothing_else(94);
+}
+
+#[test]
+fn a_reconcile_tells_what_differs_and_nothing_else() {
+    let (tally, events) = Tally::watching(&KINDS);
+    let mut world = World::new(tally, events);
+    let all = records(one_of_each());
+    world.full(&all);
+    world.told(all.len());
+    let Change::Put(service) = put(Kind::Service, json!({ "id": id(1), "name": "s", "host": "other" })) else {
+        unreachable!()
+    };
+    let Change::Put(consumer) = put(Kind::Consumer, json!({ "id": id(40), "username": "new" })) else { unreachable!() };
+    let mut next = all.clone();
+    next.retain(|record| record.kind != Kind::Sni);
+    next[0] = service;
+    next.push(consumer);
+    assert_eq!(world.reconcile(&next), (2, 2), "a service and a consumer come; the old service and an SNI go");
+    let told = [(Operation::Delete, Kind::Sni, 8), (Operation::Update, Kind::Service, 1)];
+    assert_eq!(world.told(3), [&told[..], &[(Operation::Create, Kind::Consumer, 40)]].concat());
+    assert_eq!(world.reconcile(&next), (0, 0));
+    world.told_nothing_else(95);
+}
+
+#[test]
+fn the_state_of_instances_and_the_turn_of_targets_survive_a_reconcile() {
+    let origins = [Origin::answering(""), Origin::answering("")];
+    let target = |n: u128, origin: &Origin| {
+        let at = format!("127.0.0.1:{}", origin.address.port());
+        json!({ "id": id(20 + n), "upstream": { "id": id(5) }, "target": at })
+    };
+    let base = (0..2).zip(&origins).fold(
+        Config::default()
+            .with(Kind::Upstream, json!({ "id": id(5), "name": "up" }))
+            .with(Kind::Service, json!({ "id": id(1), "name": "s", "host": "up" }))
+            .with(Kind::Route, json!({ "id": id(1), "service": { "id": id(1) }, "paths": ["/"] })),
+        |config, (n, origin)| config.with(Kind::Target, target(n, origin)),
+    );
+    let base = records(base);
+    let with = |change: Change| {
+        let Change::Put(record) = change else { unreachable!() };
+        [&base[..], &[record]].concat()
+    };
+    let (tally_def, events) = Tally::watching(&[Kind::Plugin]);
+    let mut world = World::new(tally_def, events);
+    world.reconcile(&with(tally(7, true)));
+    world.told(1);
+    let gateway = Gateway::over(world.live.clone(), Settings::default(), Limits::default());
+    let asked = |n: usize| {
+        assert_eq!(gateway.get("/", "").status, 200);
+        origins[n].last().header("x-tally").map(str::to_owned)
+    };
+    assert_eq!(asked(0).as_deref(), Some("1"));
+    let Change::Put(consumer) = put(Kind::Consumer, json!({ "id": id(3), "username": "ann" })) else { unreachable!() };
+    world.reconcile(&[with(tally(7, true)), vec![consumer]].concat());
+    assert_eq!(asked(1).as_deref(), Some("2"), "something else came");
+    world.reconcile(&with(tally(7, false)));
+    world.told(1);
+    assert_eq!(asked(0), None, "it is not enabled");
+    world.reconcile(&with(tally(7, true)));
+    world.told(1);
+    assert_eq!(asked(1).as_deref(), Some("3"), "another instance, of the same entity");
+    world.reconcile(&base);
+    world.told(1);
+    world.reconcile(&with(tally(7, true)));
+    world.told(1);
+    assert_eq!(asked(0).as_deref(), Some("1"), "the entity went, and came again");
 }

@@ -14,6 +14,8 @@ mod committer;
 mod damage_tests;
 mod draft;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod record;
 mod role;

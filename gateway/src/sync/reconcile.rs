@@ -66,7 +66,7 @@ async fn mended(applier: &Applier, mend: &Mend) -> Result<Change, BaseDiffers> {
 ///
 /// # Errors
 /// It brings an entity of a kind that this build does not know, or a patch of a body that is not here any more.
-pub(super) async fn changes(applier: &Applier, step: Step) -> Result<Changes, Unready> {
+pub async fn changes(applier: &Applier, step: Step) -> Result<Changes, Unready> {
     let now = applier.snapshot();
     let Step { seed, gone, puts, mends, .. } = step;
     let gone: HashSet<u64> = gone.into_iter().collect();

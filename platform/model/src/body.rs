@@ -13,6 +13,8 @@
 
 mod number;
 mod part;
+#[cfg(test)]
+pub(crate) mod shape;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -145,6 +147,15 @@ macro_rules! body {
 
             fn read(input: &mut $crate::body::Reader<'_>) -> Result<Self, $crate::body::BodyError> {
                 Self::read_fields(&mut input.part()?)
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::body::shape::Shape for $name {
+            fn shape(shapes: &mut $crate::body::shape::Shapes) -> String {
+                let encodings = vec![$( <$ty as $crate::body::shape::Shape>::shape(shapes), )*];
+                shapes.records.insert(stringify!($name), $crate::body::shape::lines::<Self>(encodings));
+                stringify!($name).to_owned()
             }
         }
     )*};

@@ -66,6 +66,9 @@ pub struct KindDef {
     pub to_json: ToJson,
     /// What indexes need to know of an entity.
     pub facts: fn(&[u8]) -> Result<Facts, BodyError>,
+    /// The name of its struct, and what the struct is made of.
+    #[cfg(test)]
+    pub(crate) shape: fn(&mut crate::body::shape::Shapes) -> String,
 }
 
 /// A field that a body layout got after its first version. A reader of an older version does not see it, for bodies are

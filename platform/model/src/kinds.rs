@@ -4,6 +4,8 @@
 pub mod ca_certificates;
 pub mod certificates;
 pub mod consumers;
+#[cfg(test)]
+mod document;
 pub mod jwt_secrets;
 pub mod key_sets;
 pub mod keyauth_credentials;
@@ -100,6 +102,8 @@ macro_rules! def {
             to_body: |canonical| $crate::body::typed::<$entity>(canonical)?.encode(),
             to_json: |bytes| $crate::body::json(&$entity::decode(bytes)?),
             facts: |bytes| Ok(facts($entity::decode(bytes)?)),
+            #[cfg(test)]
+            shape: <$entity as $crate::body::shape::Shape>::shape,
         };
     };
 }

@@ -194,6 +194,13 @@ impl Cipher {
         Ok(Some(Cipher { mode, key: Some(Arc::new(LessSafeKey::new(key))), wraps: wraps.into() }))
     }
 
+    /// A cipher with this data key, which is in no file.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn with_key(mode: Mode, data_key: &[u8; KEY_BYTES]) -> Option<Cipher> {
+        let key = LessSafeKey::new(UnboundKey::new(mode.algorithm()?, data_key).ok()?);
+        Some(Cipher { mode, key: Some(Arc::new(key)), wraps: Arc::default() })
+    }
+
     /// The cipher of a generation that exists. Before it returns, the data key is wrapped on disk as `encryption` wants
     /// it, where the disk takes that; where not, the wraps that there are stay.
     pub(crate) fn load(gen_dir: &Path, encryption: &Encryption) -> Result<Cipher, OpenError> {
@@ -337,6 +344,23 @@ fn parts(file: &[u8]) -> Option<(Mode, &[u8], &[u8])> {
     let sound = file.len() == FILE_BYTES && *found == hash(body) && head.starts_with(&MAGIC);
     let mode = head.get(MAGIC.len()).copied().and_then(Mode::from_code)?;
     sound.then_some((mode, head, wrapped))
+}
+
+/// What is in a key file with this body and a right hash: its mode, and whether the secret opens it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_key_file(body: &[u8], secret: &[u8]) -> Option<(Mode, bool)> {
+    let file = [body, &hash(body)].concat();
+    let (mode, ..) = parts(&file)?;
+    let encryption = Encryption { mode, secret: Some(Secret::new(secret)), former: None };
+    let opened = found(Path::new(FILE), &[Some(file), None], &encryption);
+    Some((mode, opened.is_ok_and(|opened| opened.data_key.len() == KEY_BYTES && opened.mode == mode)))
+}
+
+/// The body of a key file that a secret opens.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_key_file_seed(mode: Mode, secret: &[u8]) -> Option<Vec<u8>> {
+    let file = wrap(mode, mode.algorithm()?, &Secret::new(secret), &[7; KEY_BYTES]).ok()?;
+    Some(file[..file.len() - HASH_BYTES].to_vec())
 }
 
 /// The bytes of a key file for each secret.

@@ -6,11 +6,15 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cipher::Cipher;
+use crate::cipher::{Cipher, What};
 use crate::frame::{Frame, Place, SECTOR, sealed};
-use crate::run::{Cursor, Home, Run, Span, sealed as sealed_run};
+use crate::run::{Cursor, FIRST_CHUNK_AT, Home, Run, Span, sealed as run_of};
 use crate::seal::{Head, Root, hasher, parse_part_key, part_key};
-use crate::{Key, seal::Purpose};
+use crate::{Key, Mode, seal::Purpose};
+
+mod files;
+
+pub use files::{Small, journals, journals_seeds, peek, peek_seeds, small, small_seeds};
 
 const GENERATION: u64 = 3;
 const PLACE: Place = Place { generation: GENERATION, serial: 9, offset: 8192 };
@@ -54,8 +58,25 @@ pub fn run(dir: &Path, bytes: &[u8]) -> Option<usize> {
     let ([low, high, codec], chunk) = bytes.split_first_chunk::<3>()?;
     let plain = u32::from(u16::from_le_bytes([*low, *high]));
     let root = Root { seq: SPAN.to, ..Root::default() };
-    fs::write(SPAN.path(dir), sealed_run(GENERATION, SPAN, &root, plain, *codec, chunk)).ok()?;
-    let run = Run::open(&Home::new(dir, GENERATION, &Cipher::none()), SPAN).ok()?;
+    fs::write(SPAN.path(dir), run_of(GENERATION, SPAN, &root, plain, *codec, chunk)).ok()?;
+    walk(&Home::new(dir, GENERATION, &Cipher::none()))
+}
+
+/// As [`run`], of an encrypted generation: two bytes of the plain length, one of which the lowest bit chooses the cipher,
+/// then what is sealed as the one chunk: its codec, and records with their nonces and plain values.
+pub fn sealed_run(dir: &Path, bytes: &[u8]) -> Option<usize> {
+    let ([low, high, mode], within) = bytes.split_first_chunk::<3>()?;
+    let plain = u32::from(u16::from_le_bytes([*low, *high]));
+    let cipher = Cipher::with_key(if mode % 2 == 0 { Mode::Aes256Gcm } else { Mode::Chacha20Poly1305 }, &[9; 32])?;
+    let chunk = cipher.seal(What::Chunk { to: SPAN.to, offset: FIRST_CHUNK_AT }, within.into()).ok()?;
+    let root = Root { seq: SPAN.to, ..Root::default() };
+    fs::write(SPAN.path(dir), run_of(GENERATION, SPAN, &root, plain, 2, &chunk)).ok()?;
+    walk(&Home::new(dir, GENERATION, &cipher))
+}
+
+/// The number of records in the run, if all of it is sound.
+fn walk(home: &Home) -> Option<usize> {
+    let run = Run::open(home, SPAN).ok()?;
     let mut cursor = Cursor::new(&run).ok()?;
     let mut last: Option<Key> = None;
     for count in 0..RECORDS_MAX {
@@ -63,11 +84,32 @@ pub fn run(dir: &Path, bytes: &[u8]) -> Option<usize> {
         assert!(last.is_none_or(|last| last < key), "records out of order");
         let value = cursor.value().map(<[u8]>::to_vec);
         // A look-up begins at the chunk whose first key is not beyond it: here that is all zeros.
+        let sealed = value.as_deref().filter(|_| home.cipher.mode() != Mode::Off);
+        let opens = sealed.is_none_or(|sealed| home.cipher.take_apart(&key, sealed).is_some());
+        assert!(opens, "handed over with a seal that does not open");
         assert!(run.get(&key).is_ok_and(|found| found == Some(value)), "walked over, but not found");
         last = Some(key);
         cursor.advance().ok()?;
     }
     None
+}
+
+/// Valid inputs of [`sealed_run`].
+#[must_use]
+pub fn sealed_run_seeds() -> Vec<Vec<u8>> {
+    let value = |id: u8, plain: &[u8]| {
+        let len = (plain.len() + crate::SEALED_EXTRA_BYTES) as u32 + 1;
+        [&key_bytes(id)[..], &len.to_le_bytes(), &[id; crate::cipher::NONCE_BYTES], plain].concat()
+    };
+    let deleted = [&key_bytes(2)[..], &[0; 4]].concat();
+    let chunk = [value(1, b"a value"), deleted, value(3, b"")].concat();
+    let plain = u16::try_from(chunk.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let led = |mode: u8, codec: u8, bytes: &[u8]| [&plain[..], &[mode, codec], bytes].concat();
+    vec![led(0, 0, &chunk), led(1, 1, &lz4_flex::block::compress(&chunk))]
+}
+
+fn key_bytes(id: u8) -> [u8; 18] {
+    crate::seal::key_bytes(&Key { table: 1, kind: 2, id: [id; 16] })
 }
 
 /// Valid inputs of [`frame`], [`record`] and [`run`].

@@ -75,6 +75,22 @@ impl Header {
     }
 }
 
+/// The serial of a header with these fields and a right hash, if it is one.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_header(fields: &[u8]) -> Option<u64> {
+    let fields = fields.get(..HEADER_BYTES - 8)?;
+    let sector = [fields, &Header::hash(fields).to_le_bytes()].concat();
+    let header = Header::decode(&sector)?;
+    assert_eq!(Header::decode(&header.encode()), Some(header));
+    Some(header.serial)
+}
+
+/// The sector of a header.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_header_bytes(generation: u64, serial: u64, base: u64) -> [u8; SECTOR] {
+    Header { generation, serial, base }.encode()
+}
+
 /// A journal that is being written.
 #[derive(Debug)]
 pub(crate) struct Journal {

@@ -207,6 +207,20 @@ fn read_pointer(path: &Path, word: &str) -> Result<Option<Pointer>, OpenError> {
     Ok(Some(Pointer { number, format }))
 }
 
+/// The number and format of a pointer to a generation whose line says this, before its right hash.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_pointer(dir: &Path, line: &[u8]) -> Option<(u64, u32)> {
+    let mut hasher = hasher(Purpose::Pointer, 0, 0);
+    hasher.update(line);
+    let file = [line, format!(" {:016x}\n", hasher.digest()).as_bytes()].concat();
+    fs::write(dir.join(CURRENT), file).ok()?;
+    let read = current(dir).ok()??;
+    let line = pointer_line(read.format, "generation", read.number);
+    fs::write(dir.join(CURRENT), line).ok()?;
+    assert_eq!(current(dir).ok().flatten(), Some(read));
+    Some((read.number, read.format))
+}
+
 /// A small file, if it is there; `bad` is what to say of one that cannot be ours.
 pub(crate) fn read_small(path: &Path, bad: impl Fn() -> OpenError) -> Result<Option<Vec<u8>>, OpenError> {
     match fs::metadata(path) {

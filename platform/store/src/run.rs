@@ -140,6 +140,10 @@ impl Entry {
     }
 }
 
+/// Where the first chunk of a run lies.
+#[cfg(feature = "fuzzing")]
+pub(crate) const FIRST_CHUNK_AT: u64 = HEADER_BYTES as u64;
+
 /// The bytes of a run with one chunk, whatever it is, and right hashes.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn sealed(generation: u64, span: Span, root: &Root, plain: u32, codec: u8, chunk: &[u8]) -> Vec<u8> {

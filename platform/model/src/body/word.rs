@@ -47,6 +47,14 @@ macro_rules! words {
         }
 
         impl $crate::body::Element for $name {}
+
+        #[cfg(test)]
+        impl $crate::body::shape::Shape for $name {
+            fn shape(shapes: &mut $crate::body::shape::Shapes) -> String {
+                shapes.words.insert(stringify!($name), Self::WORDS);
+                stringify!($name).to_owned()
+            }
+        }
     )*};
 }
 pub(crate) use words;

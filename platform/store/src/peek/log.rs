@@ -16,7 +16,7 @@ use crate::tree::TreeError;
 /// The size of a segment, which sled keeps in `conf` and which we never set.
 pub(super) const SEGMENT_BYTES: u64 = 512 * 1024;
 /// Length of the head of a segment.
-const SEGMENT_HEAD_BYTES: usize = 20;
+pub(super) const SEGMENT_HEAD_BYTES: usize = 20;
 /// Length of the longest head of a message; closer to its end a segment has none.
 const HEAD_BYTES_MAX: u64 = 32;
 
@@ -192,18 +192,18 @@ pub(super) fn message<'a>(
     Ok(Some((Message { kind, page, place: Place { at: at + taken as u64, len }, body }, after)))
 }
 
-struct Head {
+pub(super) struct Head {
     crc: u32,
-    kind: u8,
-    len: u64,
-    number: u64,
-    page: u64,
+    pub(super) kind: u8,
+    pub(super) len: u64,
+    pub(super) number: u64,
+    pub(super) page: u64,
     /// Its own length.
-    taken: usize,
+    pub(super) taken: usize,
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Option<Head> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Head> {
         let (crc, rest) = bytes.split_first_chunk::<4>()?;
         let (kind, mut rest) = rest.split_first()?;
         let (len, number, page) = (varint(&mut rest)?, varint(&mut rest)?, varint(&mut rest)?);

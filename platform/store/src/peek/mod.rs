@@ -7,6 +7,8 @@
 //! It takes a window of the file, one leaf, and about a hundred bytes for each leaf. No content is ever taken from here:
 //! where it finds a fault, sled itself is asked before anything is done about it.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod log;
 mod node;
 
@@ -111,6 +113,13 @@ fn check_conf(dir: &Path) -> Result<(), TreeError> {
         return Err(TreeError::corrupt("sled's conf is damaged"));
     }
     Ok(())
+}
+
+/// Whether a `conf` with this text and a right checksum is one of ours.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_conf(dir: &Path, text: &[u8]) -> bool {
+    let file = [text, &crc32fast::hash(text).to_le_bytes()].concat();
+    fs::write(dir.join("conf"), file).is_ok() && check_conf(dir).is_ok()
 }
 
 /// Notes what a message says of its page.
