@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod connect_proxy;
 pub mod crowd;
+pub mod device;
 pub mod disk;
 pub mod fake_cp;
 pub mod generate;
