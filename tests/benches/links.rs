@@ -1,9 +1,9 @@
 //! What synchronisation costs on a link, with the programs that ship: bytes of TCP payload both ways, TLS and its handshake
-//! included, as a relay between the two counts them.
+//! included, as a relay between the two counts them, and the time until the control plane knows that it is durable.
 //! `cargo build --release && cargo bench -p tests --bench links [-- table|field]`
 //!
-//! `table`: bytes after absences, for a full sync, and for an idle hour. `field`: a new data plane and 30,000 entities
-//! over 64 kbit/s with 600 ms round trip, 5 % loss and a cut every minute; half an hour.
+//! `table`: after absences, for a full sync, and for an idle hour, as rows of the README's table. `field`: a new data plane
+//! and 30,000 entities over 64 kbit/s with 600 ms round trip, 5 % loss and a cut every minute; half an hour.
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -28,8 +28,10 @@ const BATCH: usize = 5_000;
 const HEARTBEATS: u64 = 3;
 /// After a PING was seen: until its PONG has been.
 const ANSWER: Duration = Duration::from_millis(300);
-/// Of the field: how often the link is cut, and the longest that the sync may take.
+/// Of the field: how often the link is cut, what a cut may waste with the next handshake and greeting, and the longest that
+/// the sync may take.
 const CUT_EVERY: Duration = Duration::from_secs(60);
+const WASTED_MAX: u64 = 64 * 1024;
 const FIELD_MAX: Duration = Duration::from_secs(3 * 3600);
 
 struct Bench {
@@ -50,6 +52,7 @@ fn main() {
     let mut cp = lab.cp("cp").start();
     load(&lab, &mut cp, &config.declarative());
     let mut bench = Bench { lab, cp, config, round: 0 };
+    println!("| what | up | down | time |\n|---|---|---|---|");
     let whole = bench.full_sync();
     if wanted("field") {
         bench.field(whole);
@@ -65,14 +68,13 @@ fn main() {
 impl Bench {
     /// Bytes of a full sync without trouble.
     fn full_sync(&mut self) -> u64 {
-        let link = self.link();
+        let (link, started) = (self.link(), Instant::now());
         let mut dp = follower(&self.lab, "whole", &link).start();
         let version = head(&mut self.cp);
         dp.serves_version(version);
         acknowledged_by(&mut self.cp, &dp, version);
-        let (up, down) = link.bytes();
-        println!("full sync of {ENTITIES} entities: {up} bytes up, {down} down");
-        down
+        report(&format!("full sync of {ENTITIES} entities"), (0, 0), link.bytes(), Some(started));
+        link.bytes().1
     }
 
     /// A new data plane over a link of the field that is cut every minute.
@@ -104,6 +106,12 @@ impl Bench {
             took.as_secs() % 60,
             wasted / cuts.max(1)
         );
+        // One that had to start over would have wasted all that came between two cuts.
+        assert!(cuts > 0 && wasted / cuts <= WASTED_MAX, "{cuts} cuts, {wasted} bytes wasted");
+        let goes_on = |line: &&str| line.contains("full sync") && line.contains(" held=") && !line.contains(" held=0");
+        let resumed = dp.log().lines().filter(goes_on).count();
+        println!("it went on from what it had {resumed} times");
+        assert!(resumed > 0, "it began anew each time");
     }
 
     /// An idle hour at the default heartbeat, from the bytes of some heartbeats.
@@ -122,8 +130,8 @@ impl Bench {
         let last = (0..HEARTBEATS).fold(first, |_, _| beat());
         let (up, down) = ((last.0 - first.0) / HEARTBEATS, (last.1 - first.1) / HEARTBEATS);
         let per_hour = 3600 / u64::from(HEARTBEAT_S);
-        let bytes = (up + down) * per_hour;
-        println!("a heartbeat: {up} bytes up, {down} down; an idle hour, {per_hour} of them by default: {bytes}");
+        let what = format!("one idle hour, {per_hour} heartbeats");
+        report(&what, (0, 0), (up * per_hour, down * per_hour), None);
     }
 
     /// One-field changes to a data plane that is connected.
@@ -133,22 +141,24 @@ impl Bench {
         let version = head(&mut self.cp);
         acknowledged_by(&mut self.cp, &dp, version);
         for changes in [1, 10] {
-            let before = link.bytes();
+            let (before, started) = (link.bytes(), Instant::now());
             for _ in 0..changes {
                 let version = self.change(1);
                 acknowledged_by(&mut self.cp, &dp, version);
             }
-            report(&format!("{changes} one-field changes, one by one, connected"), before, link.bytes());
+            let what = format!("{changes} one-field changes, one by one, connected");
+            report(&what, before, link.bytes(), Some(started));
         }
         // Beyond those that there are, which it does not touch.
         let mut next = self.config.shape.routes;
         for count in [1, 10, 100, 1_000] {
             let puts: Vec<Value> = (next..next + count).map(|index| put("routes", self.config.route(index))).collect();
             next += count;
-            let before = link.bytes();
+            let (before, started) = (link.bytes(), Instant::now());
             let version = apply(&mut self.cp, &puts);
             acknowledged_by(&mut self.cp, &dp, version);
-            report(&format!("{count} new routes in one transaction, connected"), before, link.bytes());
+            let what = format!("{count} new routes in one transaction, connected");
+            report(&what, before, link.bytes(), Some(started));
         }
     }
 
@@ -166,7 +176,9 @@ impl Bench {
             dp = setup.start();
             acknowledged_by(&mut self.cp, &dp, version);
             let mode = dp.sync_status()["mode"].clone();
-            report(&format!("{changes} changes, {what} ({mode}, {:.1?})", started.elapsed()), before, link.bytes());
+            let mode = mode.as_str().unwrap_or("none");
+            let what = format!("after an absence with {changes} one-field changes, {what} ({mode})");
+            report(&what, before, link.bytes(), Some(started));
         }
     }
 
@@ -198,6 +210,8 @@ impl Bench {
     }
 }
 
-fn report(what: &str, before: (u64, u64), after: (u64, u64)) {
-    println!("{what}: {} bytes up, {} down", after.0 - before.0, after.1 - before.1);
+/// A row of the table; the time is from `started` until now, which is that of the program's start, too, after an absence.
+fn report(what: &str, before: (u64, u64), after: (u64, u64), started: Option<Instant>) {
+    let time = started.map_or_else(|| "-".to_owned(), |started| format!("{:.2?}", started.elapsed()));
+    println!("| {what} | {} | {} | {time} |", after.0 - before.0, after.1 - before.1);
 }

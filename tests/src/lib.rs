@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod broken;
 pub mod connect_proxy;
+pub mod counted;
 pub mod crowd;
 pub mod device;
 pub mod disk;

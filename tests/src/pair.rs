@@ -33,7 +33,12 @@ impl Pair {
     /// Starts all of it.
     #[must_use]
     pub fn start() -> Self {
-        let lab = Lab::new();
+        Self::start_in(Lab::new())
+    }
+
+    /// The same in a lab in which something has been prepared for `cp` and `dp`.
+    #[must_use]
+    pub fn start_in(lab: Lab) -> Self {
         let origin = Origin::start("origin");
         let mut cp = lab.cp("cp").start();
         let link = Relay::to(cp.address("cluster"));

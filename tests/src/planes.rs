@@ -18,6 +18,14 @@ pub fn following(lab: &Lab, name: &str, writers: &[SocketAddr]) -> Setup {
     lab.cp(name).with_text("cluster_control_plane", list(writers))
 }
 
+/// The same control plane on the same addresses, named to others as nodes name it.
+#[must_use]
+pub fn advertised(mut cp: Daemon) -> (Setup, SocketAddr) {
+    let address = cp.address("cluster");
+    let (setup, _) = cp.stop();
+    (setup.with_text("cluster_advertise", address), address)
+}
+
 /// A data plane with this list of control planes.
 #[must_use]
 pub fn node(lab: &Lab, name: &str, planes: &[SocketAddr]) -> Setup {

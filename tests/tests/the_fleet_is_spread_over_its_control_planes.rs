@@ -2,25 +2,17 @@
 //! time; and one that has too much to do is left alone for as long as it says.
 
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::crowd::Crowd;
-use tests::lab::{Daemon, Lab, Setup, program};
-use tests::planes::{following, has, node, own, serves};
+use tests::lab::{Daemon, Lab, program};
+use tests::planes::{advertised, following, has, node, own, serves};
 use tests::wait;
 use wire::message::Have;
 
 const NODES: usize = 60;
 /// A tenth of a fair share.
 const TOLERATED: u64 = 2;
-
-/// The same control plane on the same addresses, named to others as nodes name it.
-fn advertised(mut cp: Daemon) -> (Setup, SocketAddr) {
-    let address = cp.address("cluster");
-    let (setup, _) = cp.stop();
-    (setup.with_text("cluster_advertise", address), address)
-}
 
 fn counts(planes: &mut [Daemon]) -> Vec<u64> {
     planes.iter_mut().map(|cp| own(cp)["data_planes"].as_u64().expect("a count")).collect()

@@ -13,7 +13,7 @@ pub mod dial;
 pub mod heartbeat;
 pub mod link;
 pub mod lookout;
-mod patches;
+pub mod patches;
 pub mod reconcile;
 pub mod staging;
 pub mod status;

@@ -7,7 +7,10 @@ use wire::delta::Op;
 use wire::resolve::{Resolver, Unready};
 
 /// The changes that these operations are.
-pub(super) async fn changes(applier: &Applier, ops: Vec<Op>) -> Result<Vec<Change>, Unready> {
+///
+/// # Errors
+/// Where a body that a patch is of is not here, or a kind is not known.
+pub async fn changes(applier: &Applier, ops: Vec<Op>) -> Result<Vec<Change>, Unready> {
     let now = applier.snapshot();
     let mut resolver = Resolver::default();
     for op in ops {

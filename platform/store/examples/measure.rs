@@ -1,10 +1,24 @@
 //! Measures what the store costs: `measure DIR build|open|commit|get|scrub [N] [BYTES]`.
 //!
 //! Each step is a process of its own, so that its memory is its own: `build` replaces the content by N records of about
-//! BYTES bytes, `open` loads them, `commit` makes N commits of one record of 300 bytes, `scrub` looks through all of it. Times are of this machine;
-//! bytes and counts hold anywhere.
+//! BYTES bytes, `open` loads them, `commit` makes N commits of one record of 300 bytes, `scrub` looks through all of it. Times
+//! are of this machine; bytes and counts hold anywhere.
+//!
+//! What reaches the device under DIR is what anybody writes to it, so that it says something only where DIR is alone there,
+//! on a loop device (as root), of which nothing may be left for the background to write:
+//!
+//! ```sh
+//! truncate -s 1G disk.img && mkdir -p disk
+//! mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 disk.img && mount -o loop disk.img disk
+//! cargo run --release -p store --example measure -- disk/store build
+//! cargo run --release -p store --example measure -- disk/store commit 20000
+//! cargo run --release -p store --example measure -- disk/store scrub
+//! umount disk
+//! ```
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,6 +57,15 @@ fn written() -> u64 {
     line.split_whitespace().nth(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
+/// What has reached the device that `dir` is on, whoever wrote it, and all that was pending; none where it is not one device.
+fn on_device(dir: &Path) -> Option<u64> {
+    let _ = Command::new("sync").arg("-f").arg(dir).status();
+    let device = std::fs::metadata(dir).ok()?.dev();
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xf_ff00));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    Some(stat.split_whitespace().nth(6)?.parse::<u64>().ok()? * 512)
+}
+
 fn say(what: &str, started: Instant) {
     let (now, peak) = (status("VmRSS:"), status("VmHWM:"));
     println!("{what}: {:.1} ms, RSS {now} KiB, peak {peak} KiB", started.elapsed().as_secs_f64() * 1000.0);
@@ -69,6 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let (mut store, records, bytes) = open(dir)?;
     say(&format!("open of {records} records, {bytes} bytes"), started);
+    let device = on_device(dir);
     let started = Instant::now();
     match what.as_str() {
         "build" => {
@@ -103,6 +127,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             say(&format!("a pass, {} bytes written, {:?}", self::written() - written, store.reports().last()), started);
         }
         _ => {}
+    }
+    if let (Some(before), Some(after)) = (device, on_device(dir)) {
+        let bytes = after - before;
+        println!("on the device: {bytes} bytes written, {} for each of {count}", bytes / count.max(1));
     }
     println!("{:?}", store.info());
     let started = Instant::now();

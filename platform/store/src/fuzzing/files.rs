@@ -60,7 +60,7 @@ pub fn small_seeds() -> Vec<Vec<u8>> {
 /// frames the newer one has, if the journals belong together.
 pub fn journals(dir: &Path, script: &[u8]) -> Option<usize> {
     write_journals(dir, script).ok()?;
-    let salvaged = journal::salvage(dir, GENERATION);
+    let salvaged = journal::salvage(dir, GENERATION).ok()?;
     assert!(salvaged.is_sorted_by_key(|frame| frame.seq), "salvaged out of order");
     let pair = journal::read(dir, GENERATION).ok()?;
     let older = pair.older.iter().flat_map(|older| &older.frames);

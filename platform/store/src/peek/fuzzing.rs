@@ -118,7 +118,7 @@ pub(crate) fn seed(gen_dir: &Path, checkpoints: u8) -> Result<Vec<u8>, TreeError
     }
     let path = tree::path(gen_dir).join("db");
     let len = fs::metadata(&path)?.len();
-    let mut file = Windows::new(fs::File::open(path)?);
+    let mut file = Windows::new(fs::File::open(path)?, gen_dir);
     let mut script = Vec::new();
     for (n, segment) in segments(&mut file, len)?.into_iter().enumerate() {
         let (mut at, mut flag) = (first(segment), if n == 0 { 0 } else { NEXT_SEGMENT });
