@@ -1,10 +1,7 @@
 //! The file of a backup: all entities of one version, for a database to be made of them.
 //!
-//! It is `EGbackup`, then u32 format (2), u64 epoch, u64 version, u64 digest (the wrapping sum of all tags), u32 count, u32
-//! term, u64 check (XXH3-64, seed 0, of everything before it), then per entity u8 kind, 16 bytes id, u64 tag, u32 length,
-//! the body (numbers little-endian). Format 1, of the first release, had neither term nor check; its term counts as 0. It
-//! is not encrypted, whatever the store is. [`Pieces`] writes it from a view, a little at a time; [`read`] takes nothing
-//! that is not whole.
+//! FORMAT.md, "Backups", describes every byte. It is not encrypted, whatever the store is. [`Pieces`] writes it from a
+//! view, a little at a time; [`read`] takes nothing that is not whole.
 //!
 //! Epoch and term are there for whoever restores it: the new database takes the place of that one, and of none that was
 //! promoted since. See [`wire::succession`].
@@ -225,6 +222,38 @@ mod tests {
         let mut later = bytes;
         later[MAGIC.len()] = 3;
         assert_eq!(read(&later), Err(BackupError::Format(3)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_backup_are_as_they_were_released() {
+        let id = Id(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+        let id_bytes: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let (service, body) = (Service { id, host: "h".into(), ..Service::default() }, b"body");
+        let tag = Record::tag_of(Kind::Service, id, body).to_le_bytes();
+        let mut file =
+            [&b"EGbackup\x02\0\0\0"[..], &[7, 0, 0, 0, 0, 0, 0, 1], &[9, 0, 0, 0, 0, 0, 0, 0], &tag].concat();
+        file.extend_from_slice(&[1, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(file.len(), 44);
+        file.extend_from_slice(&xxh3_64(&file).to_le_bytes());
+        file.extend_from_slice(&[&[1][..], &id_bytes, &tag, &[4, 0, 0, 0], body].concat());
+        let origin = Origin { epoch: 0x0100_0000_0000_0007, term: 3, version: 9 };
+        let record = Record { kind: Kind::Service, id, version: 0, tag: u64::from_le_bytes(tag), body: (*body).into() };
+        assert_eq!(read(&file), Ok((vec![record], origin)));
+
+        // And those that are written.
+        let changelog = memory().open(TOMBSTONES_MAX);
+        let body: Arc<[u8]> = service.encode().unwrap().into();
+        let record = Record { kind: Kind::Service, id, version: 0, tag: 0, body: body.clone() };
+        let commit = changelog.commit(Transaction { changes: vec![Change::Put(record)], preconditions: Vec::new() });
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit).unwrap();
+        let view = changelog.view();
+        let tag = Record::tag_of(Kind::Service, id, &body).to_le_bytes();
+        let mut expected = [&b"EGbackup\x02\0\0\0"[..], &view.epoch.to_le_bytes(), &1_u64.to_le_bytes(), &tag].concat();
+        expected.extend_from_slice(&[&[1, 0, 0, 0][..], &view.term.to_le_bytes()].concat());
+        expected.extend_from_slice(&xxh3_64(&expected).to_le_bytes());
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        expected.extend_from_slice(&[&[1][..], &id_bytes, &tag, &length, &body].concat());
+        assert_eq!(Pieces::of(view).collect::<Vec<_>>().concat(), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::admin::check_listen;
 use pki::{ClusterClient, ClusterIdentity, Material, Mtls};
 use serde_json::{Map, Value};
 use settings::{Settings, listen};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -98,9 +99,25 @@ impl Config {
         self.prefix.join("store")
     }
 
-    /// How it is to be opened.
+    /// How the daemon is to open it: its log and the service manager hear how far that has come.
     pub fn store_options(&self) -> store::Options {
-        store::Options { encryption: self.encryption.clone(), ..store::Options::default() }
+        self.store_options_heard_by(|records, of| {
+            tracing::info!(records, of, "reading the store");
+            os::notify::status(&format!("reading the store: {records} of {of} records"));
+        })
+    }
+
+    /// How a command is to open it: whoever sits before it hears.
+    pub fn command_store_options(&self) -> store::Options {
+        self.store_options_heard_by(|records, of| {
+            // Nobody reading it is no reason to end.
+            let _ = writeln!(std::io::stderr(), "reading the store: {records} of {of} records");
+        })
+    }
+
+    fn store_options_heard_by(&self, tell: impl Fn(u64, u64) + Send + Sync + 'static) -> store::Options {
+        let progress = store::Progress::new(tell);
+        store::Options { encryption: self.encryption.clone(), progress, ..store::Options::default() }
     }
 }
 

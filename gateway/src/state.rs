@@ -173,3 +173,49 @@ pub fn record(key: Key, value: &[u8]) -> Option<Record> {
         body: body.into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(source: Source, term: u32) -> Meta {
+        Meta { epoch: 0x1234, version: 300, root: u64::MAX, count: 2, source, term }
+    }
+
+    /// FORMAT.md, "A data plane's content".
+    #[test]
+    fn the_bytes_of_an_entity_are_as_they_were_released() {
+        let record = Record {
+            kind: Kind::Route,
+            id: Id(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+            version: 0x1122_3344,
+            tag: 0x8877_6655_4433_2211,
+            body: (*b"body").into(),
+        };
+        let key = key(record.kind, record.id);
+        assert_eq!((key.table, key.kind), (1, 2));
+        assert_eq!(key.id, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+        let value = value(&record);
+        assert_eq!(*value, *b"\x44\x33\x22\x11\0\0\0\0\x11\x22\x33\x44\x55\x66\x77\x88body");
+        assert_eq!(super::record(key, &value), Some(record));
+        assert_eq!(super::record(key, &value[..15]), None);
+        assert_eq!(super::record(Key { table: 2, ..key }, &value), None, "somebody else's");
+    }
+
+    #[test]
+    fn the_bytes_of_a_meta_are_as_they_were_released() {
+        const ROOT: [u8; 10] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        let numbers = [&[0xb4, 0x24, 0xac, 0x02][..], &ROOT, &[2]].concat();
+        let plane = [&numbers[..], &[0, 0x80, 0x01]].concat();
+        let file = [&numbers[..], &[1, 0x85, 0x01, 0]].concat();
+        for (source, term, bytes) in [(Source::ControlPlane, 128, &plane), (Source::File { hash: 133 }, 0, &file)] {
+            assert_eq!(meta(source, term).to_bytes(), *bytes);
+            assert_eq!(Meta::from_bytes(bytes), Some(meta(source, term)));
+            let later = [&bytes[..], b"later"].concat();
+            assert_eq!(Meta::from_bytes(&later), Some(meta(source, term)));
+        }
+        let first = &plane[..plane.len() - 2];
+        assert_eq!(Meta::from_bytes(first), Some(meta(Source::ControlPlane, 0)), "of the first release");
+        assert_eq!(Meta::from_bytes(&first[..first.len() - 1]), None);
+    }
+}

@@ -1,4 +1,4 @@
-//! How the changelog lies in the store: table 1 holds entities (version, tag, audience, body), table 2 deletions
+//! How the changelog lies in the store (FORMAT.md, "A control plane's content"): table 1 holds entities (version, tag, audience, body), table 2 deletions
 //! (version, audience),
 //! table 3 what is known of nodes (opaque here); the meta record holds epoch, version, floor, term and role.
 //! Numbers are little-endian; the store itself seals every record.
@@ -157,4 +157,54 @@ fn key(table: u8, kind: u8, id: Id) -> Key {
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     bytes.split_first_chunk().map(|(head, rest)| (u64::from_le_bytes(*head), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Id = Id(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+    const ID_BYTES: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+    fn parts(change: store::Change) -> ((u8, u8, [u8; 16]), Vec<u8>) {
+        let Key { table, kind, id } = change.key;
+        ((table, kind, id), change.value.unwrap().to_vec())
+    }
+
+    #[test]
+    fn the_bytes_of_all_tables_are_as_they_were_released() {
+        let (version, tag) = (0x1122_3344, 0x8877_6655_4433_2211);
+        let record = Record { kind: Kind::Route, id: ID, version, tag, body: (*b"body").into() };
+        let (key, value) = parts(put_entity(&record));
+        assert_eq!(key, (1, 2, ID_BYTES));
+        assert_eq!(value, b"\x44\x33\x22\x11\0\0\0\0\x11\x22\x33\x44\x55\x66\x77\x88\0\0body");
+        assert_eq!(load(super::key(ENTITIES, 2, ID), &value), Ok(Loaded::Entity(record)));
+        let (key, value) = parts(put_deletion(Kind::JwtSecret, ID, 0x1122_3344));
+        assert_eq!((key, &value[..]), ((2, 11, ID_BYTES), &b"\x44\x33\x22\x11\0\0\0\0\0\0"[..]));
+        let deletion = Loaded::Deletion { kind: Kind::JwtSecret, id: ID, version };
+        assert_eq!(load(super::key(DELETIONS, 11, ID), &value), Ok(deletion));
+        assert_eq!(parts(node(ID, Some(b"{}".to_vec()))), ((3, 0, ID_BYTES), b"{}".to_vec()));
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_refused_and_not_guessed_at() {
+        let mut value = parts(put_deletion(Kind::Route, ID, 1)).1;
+        value[8] = 7;
+        assert_eq!(load(super::key(DELETIONS, 2, ID), &value), Err(Unreadable::Audience(7)));
+        assert_eq!(load(super::key(4, 2, ID), &value), Err(Unreadable::Table(4)));
+        assert_eq!(load(super::key(ENTITIES, 99, ID), &[0; 18]), Err(Unreadable::Kind(99)));
+        assert_eq!(load(super::key(ENTITIES, 2, ID), &[0; 17]), Err(Unreadable::Short(17)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_meta_are_as_they_were_released() {
+        let standing = Standing { role: Role::Follower, over: "cp:8005".into() };
+        let meta = Meta { epoch: 0x0102_0304_0506_0708, version: 300, floor: 7, term: 5, standing };
+        let bytes = b"\x01\x08\x07\x06\x05\x04\x03\x02\x01\x2c\x01\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x05\0\0\0\x01cp:8005";
+        assert_eq!(meta.encode(), bytes);
+        assert_eq!(Meta::decode(bytes), Ok(meta.clone()));
+        let first = Meta { term: 0, standing: Standing::default(), ..meta };
+        assert_eq!(Meta::decode(&bytes[..25]), Ok(first), "of the first release");
+        assert_eq!(Meta::decode(b"\x02"), Err(Unreadable::Format(2)));
+    }
 }

@@ -29,7 +29,7 @@ pub fn backup(config: &Config, file: &Path, admin_url: &str) -> Result<String, E
     if !config.store_dir().is_dir() {
         return Err(ExitError::new(Exit::Io, format!("{}: there is no store yet", config.store_dir().display())));
     }
-    match Local::open(&config.store_dir(), config.store_options()) {
+    match Local::open(&config.store_dir(), config.command_store_options()) {
         Ok((local, _)) => write(file, |out| {
             let mut pieces = Pieces::of(local.view());
             pieces
@@ -100,7 +100,7 @@ pub fn restore(config: &Config, file: &Path) -> Result<String, ExitError> {
 }
 
 fn open(config: &Config) -> Result<Local, ExitError> {
-    let opened = Local::open(&config.store_dir(), config.store_options());
+    let opened = Local::open(&config.store_dir(), config.command_store_options());
     opened.map(|(local, _)| local).map_err(|error| match error {
         OpenError::Store(store::OpenError::Locked(_)) => {
             ExitError::new(Exit::Unavailable, "the control plane is running; stop it first")

@@ -48,7 +48,7 @@ fn told(answer: &Value) -> String {
 
 /// Promotes a control plane that is stopped.
 fn stopped(config: &Config, force: bool) -> Result<String, ExitError> {
-    let opened = Local::open_as(&config.store_dir(), config.store_options(), &config.writers);
+    let opened = Local::open_as(&config.store_dir(), config.command_store_options(), &config.writers);
     let Opened { changelog, .. } = opened.map_err(|error| match error {
         OpenError::Store(store::OpenError::Locked(_)) => {
             ExitError::new(Exit::Unavailable, "the control plane runs, but its Admin API does not answer")

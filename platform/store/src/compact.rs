@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::{Change, Options};
+    use crate::{Change, Options, layout};
 
     fn open(dir: &Path) -> (Store, BTreeMap<u8, Vec<u8>>) {
         let mut found = BTreeMap::new();
@@ -283,5 +283,71 @@ mod tests {
         let (store, found) = open(dir.path());
         assert_eq!(store.meta(), Some(&b"end"[..]));
         assert_eq!(found, model);
+    }
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// FORMAT.md, "What it takes", for values of these lengths: of sled, and of all.
+    fn bounds(lengths: &BTreeMap<u8, usize>, has_shrunk: bool) -> (u64, u64) {
+        let live: u64 = lengths.values().map(|len| *len as u64 + RECORD_BYTES).sum();
+        let all = if has_shrunk { 22 * MIB + live * 25 / 4 } else { 10 * MIB + live * 4 };
+        (8 * MIB + live * 5 / 2, all)
+    }
+
+    /// Until everything is in the checkpoint, and nothing is under way any more.
+    fn rest(store: &mut Store) {
+        store.wait();
+        store.turn().unwrap();
+        store.wait();
+        while store.compaction.is_some() {
+            store.poll();
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(store.info().state, crate::State::Good);
+    }
+
+    #[test]
+    fn after_any_churn_a_store_is_as_large_as_is_stated_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(dir.path(), Options::default(), &mut |_, _| {}).unwrap();
+        // What nothing can pack.
+        let mut seed = 1_u64;
+        let mut noise = |len: usize| -> Arc<[u8]> {
+            let next = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 56) as u8
+            };
+            std::iter::repeat_with(next).take(len).collect()
+        };
+        let mut lengths = BTreeMap::new();
+        let mut compactions = 0;
+        // Overwritten as it is, grown, shrunk to little, gone but for one record.
+        for (rounds, len) in [(16, 8_000), (4, 20_000), (2, 300), (2, 20)] {
+            for round in 0..rounds {
+                let changes = (0..=255_u8).map(|n| {
+                    let is_kept = len != 20 || n == 0;
+                    let value = is_kept.then(|| noise(len + usize::from(n) % 7));
+                    match &value {
+                        Some(value) => lengths.insert(n, value.len()),
+                        None => lengths.remove(&n),
+                    };
+                    Change { value, ..put(n, 0) }
+                });
+                let changes: Vec<Change> = changes.collect();
+                for some in changes.chunks(64) {
+                    store.commit(b"churn", some.to_vec()).unwrap();
+                }
+                let generation = store.generation;
+                rest(&mut store);
+                compactions += store.generation - generation;
+                let (sled, whole) = bounds(&lengths, len < 8_000);
+                let found = (layout::size(&store.generation_dir().join("sled")), layout::size(dir.path()));
+                assert!(found.0 <= sled && found.1 <= whole, "{len} {round}: {found:?} of {sled} and {whole}");
+                if round == rounds - 1 {
+                    println!("{} records of {len}: {found:?} of {sled} and {whole}", lengths.len());
+                }
+            }
+        }
+        assert!(compactions > 0, "{compactions} compactions");
     }
 }

@@ -25,6 +25,7 @@ mod options;
 mod peek;
 mod pending;
 mod quarantine;
+mod replay;
 mod report;
 mod run;
 mod salvage;

@@ -4,10 +4,10 @@
 mod lab;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lab::{commit, copy_tree, generation, key, open, open_as, options, runs};
-use store::Options;
+use store::{CommitError, Options};
 
 #[test]
 fn a_store_opens_without_sled_and_makes_it_anew() {
@@ -108,6 +108,72 @@ fn an_archive_that_is_damaged_missing_or_behind_is_written_anew_from_sled() {
         fs::remove_dir_all(generation.join("sled")).unwrap();
         assert!(open(dir.path()).1 == model, "{how}: the new archive is whole");
     }
+}
+
+/// What `verify` says of a store to whose files this happened.
+fn verified(damage: impl FnOnce(&Path)) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..70);
+    drop(store);
+    damage(&generation(dir.path()));
+    let (mut store, found) = open(dir.path());
+    assert!(found == model);
+    match store.verify() {
+        Ok(()) => String::new(),
+        Err(CommitError::Corrupt(what)) => what,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn verify_reads_both_copies_and_names_the_one_that_fails() {
+    assert_eq!(verified(|_| ()), "");
+    let sled = verified(|generation| fs::write(generation.join("sled/db"), b"nothing of sled's").unwrap());
+    assert!(sled.starts_with("sled: "), "{sled}");
+    // Nor can it be written anew.
+    let none = verified(|generation| {
+        let name = runs(generation).pop().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let (_, to) = name.rsplit_once('-').unwrap();
+        runs(generation).iter().for_each(|path| fs::remove_file(path).unwrap());
+        fs::create_dir(generation.join(format!("run-0-{to}.tmp"))).unwrap();
+    });
+    assert_eq!(none, "there is no archive");
+}
+
+#[test]
+fn verify_reads_the_archive_that_was_good_a_moment_ago() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..70);
+    drop(store);
+    let (mut store, _) = open(dir.path());
+    store.verify().unwrap();
+    let run = runs(&generation(dir.path())).remove(0);
+    let mut bytes = fs::read(&run).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&run, bytes).unwrap();
+    let error = store.verify().unwrap_err().to_string();
+    assert!(error.contains("archive: run-"), "{error}");
+}
+
+#[test]
+fn verify_names_a_sled_that_is_older_than_the_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, 1..50);
+    drop(store);
+    let (sled, old) = (generation(dir.path()).join("sled"), dir.path().join("old"));
+    copy_tree(&sled, &old);
+    let (mut store, _) = open(dir.path());
+    commit(&mut store, &mut model, 50..100);
+    drop(store);
+    fs::remove_dir_all(&sled).unwrap();
+    copy_tree(&old, &sled);
+    let (mut store, found) = open(dir.path());
+    assert!(found == model);
+    let error = store.verify().unwrap_err().to_string();
+    assert!(error.contains("sled: it is of commit"), "{error}");
 }
 
 #[test]

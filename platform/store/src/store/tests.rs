@@ -224,3 +224,60 @@ fn where_every_thread_of_sleds_hangs_commits_fail_at_once_and_go_on_when_one_end
     assert_eq!(meta.as_deref(), Some(&b"more"[..]));
     assert_eq!(found, (0..acknowledged).chain([200]).collect::<Vec<_>>());
 }
+
+/// A store that is looked through without a pause, with thirty records in both copies.
+fn looked_through(dir: &std::path::Path) -> Store {
+    let none = Duration::ZERO;
+    let pace = crate::Pace { pause: none, first: none, step: none, every: none, bytes: 4_000 };
+    let (mut store, _) = Store::open(dir, Options { pace, ..Options::default() }, &mut |_, _| {}).unwrap();
+    (0..30).for_each(|n| store.commit(b"meta", put(n, 1_000)).unwrap());
+    store.turn().unwrap();
+    store.wait();
+    assert_eq!(store.root.records, 30);
+    store
+}
+
+const EIO: i32 = 5;
+
+#[test]
+fn what_cannot_be_read_of_one_copy_is_made_anew_from_the_other_while_the_store_runs() {
+    for copy in ["the archive", "sled"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = looked_through(dir.path());
+        let run = store.archive.as_ref().unwrap().runs()[0].path().to_path_buf();
+        let unreadable = if copy == "sled" { sled_of(&store) } else { run };
+        let faults = Faults::of(&unreadable, On::Reads, (0, 1), Failure::Errno(EIO));
+        let until = Instant::now() + Duration::from_secs(60);
+        while store.reports().last().is_none() {
+            store.scrub(Instant::now());
+            assert!(Instant::now() < until);
+            std::thread::yield_now();
+        }
+        assert!(faults.have_fired());
+        let report = store.reports().last().unwrap();
+        assert!(report.text.starts_with(&format!("{copy} was made anew")) && !report.lost, "{report:?}");
+        assert!(report.text.contains("os error 5"), "{report:?}");
+        store.verify().unwrap();
+        drop(store);
+        assert_eq!(open(dir.path()).2, (0..30).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_archive_that_could_not_be_read_once_is_good_enough_to_make_a_damaged_sled_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = looked_through(dir.path());
+    fs::write(sled_of(&store).join("db"), b"nothing of sled's").unwrap();
+    let run = store.archive.as_ref().unwrap().runs()[0].path().to_path_buf();
+    let faults = Faults::of(&run, On::Reads, (0, 1), Failure::Errno(EIO));
+    assert!(store.get(put(7, 0)[0].key).is_err() && faults.have_fired());
+    store.commit(b"end", put(30, 10)).unwrap();
+    store.turn().unwrap();
+    store.wait();
+    store.wait_for_healing(Instant::now() + PATIENCE * 10);
+    assert_eq!(store.reports().ruined(), None);
+    assert_eq!(store.info().state, State::Good);
+    assert!(store.get(put(7, 0)[0].key).unwrap().is_some());
+    drop(store);
+    assert_eq!(open(dir.path()).2, (0..=30).collect::<Vec<_>>());
+}
