@@ -68,6 +68,21 @@ fn a_read_only_disk_without_anything_on_it_keeps_nobody_from_serving_what_comes(
 }
 
 #[test]
+fn a_prefix_that_cannot_be_made_keeps_nobody_from_serving_either() {
+    let mut pair = Pair::start();
+    let Some(disk) = Disk::mount(pair.lab.path().join("disk"), 48) else { return };
+    disk.remount("ro");
+    let prefix = disk.path().join("deep/state");
+    pair.dp = follower(&pair.lab, "nowhere", &pair.link).with_text("prefix", prefix.display()).start();
+    pair.route(&json!({ "name": "echo" }), &json!({ "name": "first", "paths": ["/first"] }));
+    pair.settle();
+    assert_eq!(pair.dp.get("/first", &[]).status, 200);
+
+    disk.remount("rw");
+    is_durable_again(&mut pair, "/first");
+}
+
+#[test]
 fn a_declarative_file_is_served_from_a_read_only_disk() {
     let lab = Lab::new();
     let Some(disk) = Disk::mount(lab.path().join("disk"), 48) else { return };
