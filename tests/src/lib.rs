@@ -16,6 +16,7 @@ pub mod generate;
 pub mod http;
 pub mod lab;
 pub mod listener;
+pub mod metrics;
 pub mod node;
 pub mod origin;
 pub mod pair;

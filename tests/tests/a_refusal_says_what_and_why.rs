@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use tests::fake_cp::FakeCp;
 use tests::lab::{Daemon, Lab, program};
+use tests::metrics;
 use tests::node::{Node, hello};
 use tests::origin::Origin;
 use tests::pair::{Pair, apply, put};
@@ -96,6 +97,7 @@ impl Refusing {
         assert_eq!(status["last_nack"], told);
         assert_eq!((&status["version"], &status["connected"]), (&json!(self.version), &json!(true)));
         assert_eq!(self.dp.get("/served", &[]).status, 200);
+        assert_eq!(metrics::value(self.dp.address("status"), "edge_config_refused_version"), to);
     }
 }
 
@@ -137,6 +139,7 @@ fn a_data_plane_says_of_which_entity_and_why_and_serves_on() {
     assert_eq!(world.answer(), Message::Ack(Ack { applied: to, durable: to }));
     let status = world.dp.sync_status();
     assert_eq!((&status["version"], &status["last_nack"]), (&json!(to), &Value::Null));
+    assert_eq!(metrics::value(world.dp.address("status"), "edge_config_refused_version"), 0);
 }
 
 /// A control plane, and a node made by hand that has what it has.
@@ -211,6 +214,8 @@ fn a_control_plane_shows_what_was_refused_and_sends_on_when_there_is_something_e
     let error = world.error(first, "does_not_compile");
     assert_eq!((&error["kind"], &error["id"]), (&json!("routes"), &json!(Id(9))));
     assert_eq!(error["message"], "paths: no such regex");
+    let alarm = |world: &mut Refused| metrics::value(world.cp.address("admin"), "edge_data_plane_refused");
+    assert_eq!(alarm(&mut world), 1);
     let admin = format!("http://{}", world.cp.address("admin"));
     let shown =
         Command::new(program("cp-lite")).args(["node", "show", &world.id.to_string(), "--admin-url", &admin]).output();
@@ -233,6 +238,7 @@ fn a_control_plane_shows_what_was_refused_and_sends_on_when_there_is_something_e
         let row = world.cp.admin_ok("GET", &path, &Value::Null);
         (row["applied_version"] == third && row["last_error"].is_null()).then_some(())
     });
+    assert_eq!(alarm(&mut world), 0);
     drop(world.lab);
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::fs;
+use tests::metrics;
 use tests::pair::{Pair, row};
 use tests::terminal::ask;
 use tests::wait;
@@ -42,6 +43,11 @@ fn what_a_wiped_control_plane_has_is_held_back_until_it_is_confirmed() {
     assert_eq!((&shown["gone"], &shown["of"]), (&json!(ROUTES + 2), &json!(ROUTES + 2)));
     let list = ask(&mut pair.cp, ["node", "list"]).said;
     assert!(list.contains(" held "), "{list}");
+    let alarms = |pair: &mut Pair| {
+        ["held", "refused", "withheld"]
+            .map(|what| metrics::value(pair.cp.address("admin"), &format!("edge_data_plane_{what}")))
+    };
+    assert_eq!(alarms(&mut pair), [1, 0, 0]);
     assert_eq!(pair.dp.get("/kept", &[]).status, 200);
     let status = pair.dp.sync_status();
     assert_eq!(status["connected"], json!(true), "{status}");
@@ -71,6 +77,7 @@ fn what_a_wiped_control_plane_has_is_held_back_until_it_is_confirmed() {
     wait::until("the empty configuration", || (pair.dp.get("/kept", &[]).status == 404).then_some(()));
     pair.acknowledged();
     wait::until("nothing to be held back", || row(&mut pair.cp)?["held"].is_null().then_some(()));
+    assert_eq!(alarms(&mut pair), [0, 0, 0]);
     let again = ask(&mut pair.cp, ["node", "confirm", "--all"]);
     assert_eq!(again.code, Some(1), "{}", again.said);
 }

@@ -6,6 +6,7 @@ use model::{Id, Kind};
 use serde_json::{Value, json};
 use std::process::Command;
 use tests::lab::{Daemon, Lab, program};
+use tests::metrics;
 use tests::node::{Node, hello};
 use tests::wait;
 use wire::Hello;
@@ -112,6 +113,9 @@ fn a_node_without_a_configured_plugin_is_sent_nothing_until_that_plugin_goes() {
     let reason = format!("configured key-auth plugin {PLUGIN} is missing from data plane");
     assert_eq!((welcome.mode, &welcome.message), (Mode::Withheld, &reason));
     let row = world.row_with(id, "plugin_set_incompatible");
+    let alarms = metrics::values(world.cp.address("admin"), "edge_data_plane_withheld");
+    let alarmed = alarms.iter().filter(|(_, alarm)| *alarm == 1).map(|(labels, _)| labels.contains(&id.to_string()));
+    assert_eq!(alarmed.collect::<Vec<_>>(), [true], "{alarms:?}");
     let told = json!([{ "sync_status": "plugin_set_incompatible", "plugin": "key-auth", "kind": null, "field": null, "id": null, "message": reason }]);
     assert_eq!(row["withheld"], told);
     world.logged(id, OURS, &reason);

@@ -3,8 +3,8 @@
 
 use model::{Id, Kind};
 use serde_json::{Value, json};
-use tests::http;
 use tests::lab::{Daemon, Lab};
+use tests::metrics;
 use tests::node::{Node, hello};
 use tests::pair::{apply, head, put};
 use tests::planes::{following, has, own};
@@ -47,18 +47,9 @@ impl Writer {
         })
     }
 
-    fn metric(&mut self, name: &str) -> Vec<(String, u64)> {
-        metric(&mut self.cp, name)
+    fn metric(&mut self, name: &str) -> u64 {
+        metrics::value(self.cp.address("admin"), name)
     }
-}
-
-/// All values of a metric, with their labels.
-fn metric(cp: &mut Daemon, name: &str) -> Vec<(String, u64)> {
-    let text = http::get(cp.address("admin"), "/metrics", &[]).expect("metrics").text();
-    let of_it = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
-    let value =
-        |line: &str| line.rsplit_once(' ').map(|(labels, value)| (labels.to_owned(), value.parse().expect("a number")));
-    of_it.filter_map(value).collect()
 }
 
 #[test]
@@ -76,8 +67,8 @@ fn what_a_follower_could_not_take_over_is_shown() {
     let error = &row["last_error"];
     assert_eq!((&error["code"], &error["kind"]), (&json!("duplicate"), &json!("services")));
     assert_eq!((&error["version"], &error["message"]), (&json!(begin.version), &json!("name: taken")));
-    assert_eq!(writer.metric("edge_follower_refused")[0].1, 1);
-    assert_eq!(writer.metric("edge_follower_withheld")[0].1, 0);
+    assert_eq!(writer.metric("edge_follower_refused"), 1);
+    assert_eq!(writer.metric("edge_follower_withheld"), 0);
 }
 
 #[test]
@@ -90,7 +81,7 @@ fn what_is_kept_from_a_follower_is_shown_with_the_reasons() {
     let row = writer.row(Id(5), "the reason", |row| row["withheld"] != json!([]));
     assert_eq!(row["withheld"][0]["sync_status"], "plugin_set_incompatible");
     assert_eq!(row["withheld"][0]["plugin"], "key-auth");
-    assert_eq!(writer.metric("edge_follower_withheld")[0].1, 1);
+    assert_eq!(writer.metric("edge_follower_withheld"), 1);
 }
 
 #[test]
@@ -120,14 +111,14 @@ fn both_ends_of_a_link_between_control_planes_count_the_same_bytes() {
         let same = row["bytes_in"] == below["writer"]["bytes_out"] && row["bytes_out"] == below["writer"]["bytes_in"];
         (same && row["bytes_in"].as_u64()? > 100).then_some(below["writer"].clone())
     });
-    let [received, sent] = ["edge_follower_session_received_bytes", "edge_follower_session_sent_bytes"]
-        .map(|name| writer.metric(name).first().expect("one follower").1);
+    let [received, sent] =
+        ["edge_follower_session_received_bytes", "edge_follower_session_sent_bytes"].map(|name| writer.metric(name));
     let [up, down] = ["edge_writer_session_sent_bytes", "edge_writer_session_received_bytes"]
-        .map(|name| metric(&mut follower, name).first().expect("a writer").1);
+        .map(|name| metrics::value(follower.address("admin"), name));
     // A heartbeat may come between two looks.
     for (count, other) in [(received, up), (sent, down), (up, below["bytes_out"].as_u64().expect("a number"))] {
         assert!(count.abs_diff(other) <= 64, "{count} and {other}");
     }
-    assert_eq!(metric(&mut follower, "edge_writer_connected")[0].1, 1);
-    assert_eq!(writer.metric("edge_writer_connected"), [], "it follows nobody");
+    assert_eq!(metrics::value(follower.address("admin"), "edge_writer_connected"), 1);
+    assert_eq!(metrics::values(writer.cp.address("admin"), "edge_writer_connected"), [], "it follows nobody");
 }
