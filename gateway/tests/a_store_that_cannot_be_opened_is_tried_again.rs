@@ -9,7 +9,7 @@ use model::{Change, Id, Kind, Record};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{Deadlines, Options, Store, Thread};
 
 fn put(n: u128) -> Vec<Change> {
@@ -93,4 +93,25 @@ async fn what_came_meanwhile_serves_on_and_is_made_durable_by_a_full_sync() {
     assert_eq!((live.snapshot().version, applier.durable(1)), (4, 3), "nothing goes back");
     assert!(applier.needs_full());
     assert_eq!(applier.retry_at(), None, "nothing but a full sync helps");
+}
+
+#[tokio::test]
+async fn a_store_that_was_given_up_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place { dir: dir.path().join("store"), options: Options::default() };
+    let (store, _) = Store::open(&place.dir, Options::default(), &mut |_, _| {}).unwrap();
+    let hurried = Deadlines { step: Duration::ZERO, ..Deadlines::default() };
+    let store = Thread::start(store, hurried).unwrap();
+    let mut applier = Applier::new(Arc::new(Live::new(Snapshot::empty())), Some(store), (0, 0)).with_place(place);
+    let mut version = 0;
+    while applier.trouble().is_none() {
+        version += 1;
+        assert!(version < 10_000, "no commit is done in no time");
+        apply(&mut applier, version).await;
+    }
+    assert!(applier.trouble().is_some_and(|why| why.contains("abandoned")), "{:?}", applier.trouble());
+    retried(&mut applier).await;
+    // Whether the last commit came to be on disk nobody knows but the store.
+    assert!(applier.needs_full() || applier.durable(1) == version, "{:?}", applier.trouble());
+    assert_eq!(applier.snapshot().version, version, "it serves on");
 }

@@ -120,6 +120,34 @@ fn a_store_that_cannot_be_opened_at_the_start_serves_what_it_holds_once_it_can()
     wait::until("nothing to be wrong any more", || (pair.dp.sync_status()["store"]["state"] == "ok").then_some(()));
 }
 
+#[test]
+fn a_damaged_store_that_cannot_be_made_good_keeps_nobody_from_serving_and_is_made_good_once_there_is_room() {
+    let mut pair = Pair::start();
+    let Some(disk) = Disk::mount(pair.lab.path().join("disk"), 24) else { return };
+    let prefix = disk.path().join("state");
+    pair.dp = on(follower(&pair.lab, "small", &pair.link), &prefix).start();
+    pair.route(&json!({ "name": "echo" }), &json!({ "name": "first", "paths": ["/first"] }));
+    pair.acknowledged();
+    let (setup, _) = pair.dp.stop();
+    let generation = generation(&prefix.join("store"));
+    for name in ["j0", "j1", "provisioned"] {
+        std::fs::write(generation.join(name), "garbage").expect("it is ours");
+    }
+    disk.fill();
+    pair.dp = setup.start();
+    pair.settle();
+    assert_eq!(pair.dp.get("/first", &[]).status, 200);
+    is_not_durable(&pair.dp.sync_status());
+
+    // What can be saved of it is only now.
+    disk.free();
+    wait::until("the damage to be reported", || {
+        let status = pair.dp.sync_status();
+        (status["store"]["damage"].is_string() && status["store"]["lost"] == true).then_some(())
+    });
+    is_durable_again(&mut pair, "/first");
+}
+
 fn generation(store: &Path) -> std::path::PathBuf {
     let entries = std::fs::read_dir(store).expect("a store").map(|entry| entry.unwrap().path());
     let mut found = entries.filter(|path| path.is_dir() && path.to_string_lossy().contains("gen-"));
