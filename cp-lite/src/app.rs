@@ -17,7 +17,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -210,7 +210,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
     os::notify::ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "control plane ready");
     let scrub = tokio::spawn(scrub(app.changelog.clone()));
-    let mut purge = tokio::time::interval(PURGE_EVERY);
+    let (mut purge, begun) = (tokio::time::interval(PURGE_EVERY), Instant::now());
     let (mut ended, mut ends) = (tokio::time::interval(expiry::EVERY), Ends::default());
     let watchdog = os::notify::watchdog_interval();
     loop {
@@ -219,7 +219,7 @@ async fn serve_admin(app: Arc<App>, listeners: Vec<TcpListener>, stop: watch::Se
                 tracing::info!(?signal, "stopping");
                 break;
             }
-            _ = purge.tick() => forget_old_nodes(&app).await,
+            _ = purge.tick() => forget_old_nodes(&app, begun.elapsed()).await,
             _ = ended.tick(), if app.changelog.view().role == Role::Writer => expiry::sweep(&mut ends, &*app.changelog, (app.now_ms)().div_euclid(1000)).await,
             () = pause(watchdog) => os::notify::alive(),
         }
@@ -240,8 +240,8 @@ async fn scrub(changelog: Arc<dyn Changelog>) {
     }
 }
 
-async fn forget_old_nodes(app: &App) {
-    for node in app.fleet.purge((app.now_ms)().div_euclid(1000)) {
+async fn forget_old_nodes(app: &App, passed: Duration) {
+    for node in app.fleet.purge((app.now_ms)().div_euclid(1000), passed) {
         tracing::info!(%node, "node forgotten: not heard of for longer than cluster_data_plane_purge_delay");
         let _ = app.changelog.note(node, None).await;
     }

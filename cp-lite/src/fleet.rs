@@ -2,7 +2,8 @@
 //! Admin API (Kong: `/clustering/data-planes`).
 //!
 //! The registry is passive memory: it talks to nobody and nothing waits for it. A row outlives its connection, until
-//! `cluster_data_plane_purge_delay` after the last contact. Times come in as arguments, in seconds since 1970.
+//! `cluster_data_plane_purge_delay` after the last contact. Times come in as arguments, in seconds since 1970; clocks may be
+//! set, so that nothing is forgotten by them alone.
 
 mod hold;
 mod kept;
@@ -12,6 +13,7 @@ use model::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use wire::compat::SyncStatus;
 
@@ -25,6 +27,9 @@ pub const NODES_MAX: usize = 20_000;
 pub const PURGE_DELAY_DEFAULT_S: u64 = 1_209_600;
 /// Kong's least `cluster_data_plane_purge_delay`, in seconds.
 pub const PURGE_DELAY_MIN_S: u64 = 60;
+/// How much of its silence this process must have seen pass before a node is forgotten, in seconds: a clock that was set
+/// forward makes all rows look old, and with a row goes what was durable on the node and what was confirmed of it.
+pub const PURGE_PATIENCE_S: u64 = 86_400;
 /// The most bytes of a node's error message that are kept.
 pub const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -107,6 +112,9 @@ pub struct Node {
     pub bytes_out: u64,
     #[serde(skip)]
     session: Option<u64>,
+    /// When it was first found silent for too long, by what passed since this process started.
+    #[serde(skip)]
+    overdue: Option<Duration>,
 }
 
 /// How a node is kept up to date.
@@ -246,6 +254,7 @@ impl Fleet {
             bytes_in: 0,
             bytes_out: 0,
             session: Some(session),
+            overdue: None,
             ..before
         };
         nodes.by_id.insert(id, node);
@@ -278,11 +287,20 @@ impl Fleet {
         Some(node.clone())
     }
 
-    /// Forgets nodes that have been out of contact for longer than the purge delay, and says which.
-    pub fn purge(&self, now: i64) -> Vec<Id> {
+    /// Forgets nodes that have been out of contact for longer than the purge delay, and says which. `passed` is how long
+    /// this process runs, by a clock that nobody sets: a node goes when it has been overdue for [`PURGE_PATIENCE_S`] of
+    /// that, or for the purge delay if that is shorter.
+    pub fn purge(&self, now: i64, passed: Duration) -> Vec<Id> {
+        let patience = Duration::from_secs(self.purge_delay_s.min(PURGE_PATIENCE_S));
         let mut nodes = self.lock();
-        let gone = |node: &&Node| !node.connected && self.seconds_left(node, now) == 0;
-        let gone: Vec<Id> = nodes.by_id.values().filter(gone).map(|node| node.id).collect();
+        let mut gone = Vec::new();
+        for node in nodes.by_id.values_mut() {
+            if node.connected || self.seconds_left(node, now) > 0 {
+                node.overdue = None;
+            } else if passed.saturating_sub(*node.overdue.get_or_insert(passed)) >= patience {
+                gone.push(node.id);
+            }
+        }
         for id in &gone {
             nodes.by_id.remove(id);
         }
@@ -384,6 +402,7 @@ impl Node {
             bytes_in: 0,
             bytes_out: 0,
             session: None,
+            overdue: None,
         }
     }
 
@@ -452,10 +471,37 @@ mod tests {
         let gone = fleet.connect(Id(1), hello("gone"), 100).unwrap();
         fleet.connect(Id(2), hello("there"), 100).unwrap();
         fleet.disconnect(Id(1), gone);
-        assert_eq!(fleet.purge(159), []);
-        assert_eq!(fleet.purge(160), [Id(1)]);
-        assert_eq!(fleet.purge(10_000), []);
+        let passed = Duration::from_secs;
+        assert_eq!(fleet.purge(159, passed(59)), []);
+        assert_eq!(fleet.purge(160, passed(60)), [], "overdue from here on");
+        assert_eq!(fleet.purge(219, passed(119)), []);
+        assert_eq!(fleet.purge(220, passed(120)), [Id(1)]);
+        assert_eq!(fleet.purge(10_000, passed(10_000)), []);
         assert_eq!(fleet.count(), (1, 1));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_forgets_no_node_that_comes_back_within_a_day() {
+        const YEAR_S: i64 = 31_536_000;
+        let fleet = Fleet::new(PURGE_DELAY_DEFAULT_S);
+        let (one, two) = (fleet.connect(Id(1), hello("one"), 100), fleet.connect(Id(2), hello("two"), 100));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        fleet.update(Id(1), one, 100, |node| node.durable = 7);
+        fleet.disconnect(Id(1), one);
+        fleet.disconnect(Id(2), two);
+        let passed = |hours: u64| Duration::from_secs(hours * 3600);
+        for hour in 1..24 {
+            assert_eq!(fleet.purge(50 * YEAR_S, passed(hour)), []);
+        }
+        let one = fleet.connect(Id(1), hello("one"), 50 * YEAR_S).unwrap();
+        assert_eq!(fleet.get(Id(1)).unwrap().durable, 7);
+        fleet.disconnect(Id(1), one);
+        assert_eq!(fleet.purge(50 * YEAR_S, passed(25)), [Id(2)]);
+        // Set back again: what was overdue is not any more.
+        assert_eq!(fleet.purge(51 * YEAR_S, passed(26)), []);
+        assert_eq!(fleet.purge(200, passed(27)), []);
+        assert_eq!(fleet.purge(51 * YEAR_S, passed(51)), []);
+        assert_eq!(fleet.purge(51 * YEAR_S, passed(75)), [Id(1)]);
     }
 
     #[test]
