@@ -64,6 +64,7 @@ fn whatever_happens_to_a_fleet_nobody_serves_a_mixture_and_all_end_up_with_what_
         "demotions",
         "moves",
         "reconciles",
+        "reconciles with patches",
         "blobs resumed",
         "steps that overtook",
     ];
