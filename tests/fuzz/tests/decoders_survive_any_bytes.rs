@@ -1,6 +1,6 @@
 //! Every decoder of foreign bytes takes damaged input by the thousand without a panic and without breaking a promise of
 //! the targets; and where a bug is planted in one, it is found so. This is the short run that needs no nightly toolchain;
-//! `run` beside it is the long one, and makes this one long where there is none.
+//! `run` beside it is the long one, `run seeded` this one for long.
 //!
 //! `EDGE_FUZZ_ROUNDS` sets how many inputs each decoder gets, or `EDGE_FUZZ_SECONDS` for how long; `EDGE_FUZZ_SEED` where
 //! they start, and `TARGETS` which decoders, by name. `EDGE_FUZZ_PLANTED_ROUNDS` is how many inputs a planted bug may take.
