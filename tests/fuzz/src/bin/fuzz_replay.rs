@@ -1,5 +1,5 @@
-//! Feeds a fuzz target with the inputs that lie in directories: `fuzz_replay TARGET DIR...`. Built with coverage
-//! instrumentation it tells what they reach; see `../run coverage`.
+//! Feeds a fuzz target with the inputs that lie in directories: `fuzz_replay TARGET DIR...`, and with `EDGE_FUZZ_ROUNDS`
+//! inputs of the seeded mutator. Built with coverage instrumentation it tells what they reach; see `../run coverage`.
 
 use std::path::Path;
 
@@ -13,6 +13,9 @@ fn main() -> std::io::Result<()> {
     for dir in arguments {
         replay(target, dir.as_ref())?;
     }
+    let rounds = std::env::var("EDGE_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse::<u64>().ok()).unwrap_or(0);
+    let (seeds, mut rng) = ((target.seeds)(), fuzz::Rng::new(1));
+    (0..rounds).for_each(|_| (target.run)(&fuzz::mutate(&seeds, &mut rng)));
     Ok(())
 }
 
