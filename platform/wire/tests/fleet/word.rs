@@ -59,7 +59,8 @@ impl World {
                 continue;
             };
             let mut actions = Vec::new();
-            while link.questions.pop_front_if(|question| *question <= answered).is_some() {
+            while link.questions.front().is_some_and(|question| *question <= answered) {
+                link.questions.pop_front();
                 actions.extend(link.session.pong(&self.planes[p].view));
             }
             if let Some((hello, _)) = link.joining.take_if(|(_, question)| *question <= answered) {
