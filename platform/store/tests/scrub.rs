@@ -212,13 +212,15 @@ fn passes_come_to_an_end_although_checkpoints_come_all_the_time() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, mut model) = make(dir.path(), options());
     let (mut n, before) = (1_000, store.reports().passes().count);
+    let patience = Instant::now() + Duration::from_secs(300);
     while store.reports().passes().count < before + 3 {
         commit(&mut store, &mut model, n..n + 7);
         for _ in 0..3 {
             store.scrub(Instant::now());
         }
         n += 7;
-        assert!(n < 200_000, "no pass came to an end");
+        // By the clock, not by commits: on a busy machine the thread that reads gets to few of them.
+        assert!(Instant::now() < patience, "no pass came to an end in {n} commits");
     }
     assert_eq!(store.reports().last(), None);
     drop(store);
