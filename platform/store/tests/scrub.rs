@@ -217,6 +217,8 @@ fn passes_come_to_an_end_although_checkpoints_come_all_the_time() {
         commit(&mut store, &mut model, n..n + 7);
         for _ in 0..3 {
             store.scrub(Instant::now());
+            // The thread that reads gets a turn, as it does between the commits of a program.
+            std::thread::sleep(Duration::from_millis(1));
         }
         n += 7;
         // By the clock, not by commits: on a busy machine the thread that reads gets to few of them.
