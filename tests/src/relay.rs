@@ -111,7 +111,8 @@ impl Relay {
         self.state.refuse.store(false, Ordering::Relaxed);
     }
 
-    /// Stops forwarding without a word: connections stay, nothing arrives.
+    /// Stops forwarding without a word: connections stay, nothing arrives, not even that an end is gone. Not for links
+    /// with a shape.
     pub fn freeze(&self) {
         *self.state.frozen.lock().expect("unpoisoned") = true;
     }
@@ -147,19 +148,26 @@ impl State {
         if rate > 0 {
             buffer.truncate(SLICE_BYTES);
         }
-        while let Ok(count) = from.read(&mut buffer) {
+        loop {
+            // A reset (an end was killed with bytes unread) is an end like any other, and waits as it does.
+            let count = from.read(&mut buffer).unwrap_or(0);
             if rate > 0 {
                 thread::sleep(Duration::from_secs_f64(count as f64 / rate as f64));
             }
-            let guard = self.frozen.lock().expect("unpoisoned");
-            drop(self.thawed.wait_while(guard, |frozen| *frozen).expect("unpoisoned"));
+            self.wait_while_frozen();
             let counter = if is_up { &self.up } else { &self.down };
             counter.fetch_add(count as u64, Ordering::SeqCst);
             if count == 0 || to.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
+        self.wait_while_frozen();
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn wait_while_frozen(&self) {
+        let guard = self.frozen.lock().expect("unpoisoned");
+        drop(self.thawed.wait_while(guard, |frozen| *frozen).expect("unpoisoned"));
     }
 
     /// Reads segments no faster than the link has room for them, and writes each when it arrives.
