@@ -2,12 +2,10 @@
 
 use cp_lite::changelog::View;
 use cp_lite::sync::compress;
-use model::declarative::{self, Format};
-use model::schema::CheckCx;
-use model::{Catalog, Change, Id};
+use model::{Catalog, Change};
 use std::sync::Arc;
 use std::time::Instant;
-use tests::generate::{Config, Shape};
+use tests::generate::{Config, Shape, records};
 use wire::bundle::pack;
 use wire::full::{Unpack, blob};
 
@@ -24,9 +22,7 @@ const PACKED_RATIO_MAX: f64 = 2.0;
 fn a_full_sync_is_about_as_small_as_its_json_can_be() {
     let config = Config { shape: Shape::of(entities()), seed: 1, origin: ([127, 0, 0, 1], 9000).into() };
     let json = config.declarative().to_string();
-    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
-    let declared = declarative::read(&json, Some(Format::Json), &cx).expect("the generator writes what is right");
-    let changes: Vec<Change> = declared.to_records(1).into_iter().map(Change::Put).collect();
+    let changes: Vec<Change> = records(&config.declarative(), 1).into_iter().map(Change::Put).collect();
     let mut view = View::empty(1);
     view.catalog = Catalog::keeping_bodies().apply(&changes).expect("references resolve");
     view.version = 1;

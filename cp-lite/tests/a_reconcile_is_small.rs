@@ -3,17 +3,15 @@
 
 use cp_lite::changelog::{Changelog, CommitError, Committed, FollowError, Pending, Step, Transaction, View};
 use cp_lite::sync::Sources;
-use model::declarative::{self, Format};
-use model::schema::CheckCx;
 use model::{Catalog, Change, Id, Kind, Record};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use tests::generate::{Config, Shape};
+use tests::generate::{Config, Shape, records};
 use tokio::sync::watch;
 use wire::message::Have;
 use wire::reconcile::{Encoder, Step as Found, digest};
-use wire::{Hello, KindVersion, cp, dp};
+use wire::{Hello, cp, dp};
 
 /// Entities in all; `EDGE_RECONCILE_ENTITIES` says otherwise.
 fn entities() -> usize {
@@ -61,10 +59,7 @@ fn config() -> Config {
 fn content(version: u64, change: impl FnOnce(&mut Value)) -> Content {
     let mut json = config().declarative();
     change(&mut json);
-    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
-    let declared =
-        declarative::read(&json.to_string(), Some(Format::Json), &cx).expect("the generator writes what is right");
-    declared.to_records(version).into_iter().map(|record| ((record.kind, record.id), record)).collect()
+    records(&json, version).into_iter().map(|record| ((record.kind, record.id), record)).collect()
 }
 
 fn root(content: &Content) -> u64 {
@@ -81,15 +76,7 @@ fn reconciled(theirs: &Content, ours: &Content, features: u64) -> (usize, usize)
     let mut made = sources.blobs();
     let source = sources.newest();
 
-    let mut identity = dp::Identity::new(Id(1), "edge-1".into(), env!("CARGO_PKG_VERSION").into());
-    let kind = |def: &&model::kind::KindDef| KindVersion { kind: Kind::code(def.kind), body: def.body_version };
-    identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    let plugin = |def: &&model::plugins::PluginDef| {
-        let version = Some(def.version.to_owned());
-        wire::PluginVersion { name: def.name.to_owned(), version }
-    };
-    identity.plugins = model::plugins::all().iter().map(plugin).collect();
-    identity.features = features;
+    let identity = tests::node::identity(Id(1), "edge-1", features);
     let mut node = dp::Session::new(identity).unwrap();
     let config = cp::Config::new(Id(2), env!("CARGO_PKG_VERSION").into());
     let mut control = cp::Session::new(Arc::new(config), 0);

@@ -9,45 +9,32 @@ use gateway::snapshot::{Live, Loader};
 use gateway::state;
 use gateway::sync::apply::Applier;
 use gateway::sync::patches;
-use model::declarative::{self, Format};
-use model::schema::CheckCx;
 use model::{Id, Kind, Record};
-use serde_json::{Value, json};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use serde_json::Value;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::{Deadlines, Options, Pace, Store, Thread};
-use tests::generate::{Config, Shape};
-use tests::wait;
+use tests::allocated::{self, Cost, Meter, SIZES};
+use tests::generate::{Config, Shape, records};
 use tokio::runtime::Runtime;
 use wire::compat::InUse;
 use wire::delta::{Builder, Form};
 use wire::full::Cursor;
 use wire::message::Have;
 use wire::patch::IdPrefix;
-use wire::{Encoded, Hello, KindVersion, PluginVersion, cp, dp};
+use wire::{Encoded, Hello, cp, dp};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+const METER: Meter = Meter(&INSTRUMENTED_SYSTEM);
 
-const SIZES: [usize; 3] = [100, 3_000, 30_000];
-/// Changes of each field; the median counts. Now and then a table grows.
-const CHANGES: usize = 20;
-/// For so long nothing is allocated once the store is done with what was loaded, part of which it does on a thread of its own.
-const QUIET: Duration = Duration::from_millis(500);
 const EPOCH: u64 = 1;
 /// Most bytes that one change may allocate in all, freed again or not.
 const ALLOCATED_MAX: usize = 64 * 1024;
 /// How many times as much a change may allocate at 30,000 entities as at 100: paths are a node or two longer.
 const GROWTH_MAX: f64 = 1.5;
-
-/// What was allocated: how often, and how many bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Cost {
-    bytes: usize,
-    count: usize,
-}
 
 /// A control plane that has one step to send.
 struct OneStep {
@@ -96,10 +83,7 @@ struct DataPlane {
 impl DataPlane {
     fn with(entities: usize) -> Self {
         let config = Config { shape: Shape::of(entities), seed: 1, origin: ([127, 0, 0, 1], 9000).into() };
-        let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
-        let text = config.declarative().to_string();
-        let declared = declarative::read(&text, Some(Format::Json), &cx).expect("the generator writes what is right");
-        let records = declared.to_records(1);
+        let records = records(&config.declarative(), 1);
         assert_eq!(records.len(), entities);
 
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -145,36 +129,15 @@ impl DataPlane {
             sent.iter().filter_map(|it| if let cp::Action::Send(bytes) = it { Some(bytes) } else { None }).collect();
         let [sent] = sent[..] else { panic!("{sent:?}") };
 
-        let region = Region::new(ALLOCATOR);
-        let acks = self.runtime.block_on(take(&mut self.node, &mut self.applier, sent));
-        let stats = region.change();
+        let take = take(&mut self.node, &mut self.applier, sent);
+        let (acks, cost) = METER.of(|| self.runtime.block_on(take));
         for ack in acks {
             drop(self.control.received(&ack, 0, &source));
         }
         assert_eq!(self.control.report().durable, now.version + 1, "{field}: it is acknowledged as durable");
         assert_eq!(self.applier.durable(EPOCH), now.version + 1);
-        Cost { bytes: stats.bytes_allocated, count: stats.allocations + stats.reallocations }
+        cost
     }
-
-    /// The median cost of a change of a field that takes one of two values in turn.
-    fn median(&mut self, kind: Kind, field: &str, values: [Value; 2]) -> Cost {
-        let mut costs: Vec<Cost> =
-            values.iter().cycle().take(CHANGES).map(|value| self.change(kind, field, value)).collect();
-        costs.sort_unstable();
-        costs[CHANGES / 2]
-    }
-}
-
-/// Waits until nothing happens any more but what is measured.
-fn quiet() {
-    let mut seen = (ALLOCATOR.stats(), Instant::now());
-    wait::until("the store to be done", || {
-        let now = ALLOCATOR.stats();
-        if now != seen.0 {
-            seen = (now, Instant::now());
-        }
-        (seen.1.elapsed() > QUIET).then_some(())
-    });
 }
 
 /// What the link does with a delta.
@@ -198,15 +161,7 @@ async fn take(node: &mut dp::Session, applier: &mut Applier, bytes: &[u8]) -> Ve
 
 /// Both ends of a session, after a greeting of a node that has everything.
 fn connected(root: u64, count: u64) -> (cp::Session, dp::Session) {
-    let mut identity = dp::Identity::new(Id(5), "edge-1".into(), env!("CARGO_PKG_VERSION").into());
-    let kind = |def: &&model::kind::KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
-    identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
-        name: def.name.to_owned(),
-        version: Some(def.version.to_owned()),
-    };
-    identity.plugins = model::plugins::all().iter().map(plugin).collect();
-    identity.features = Hello::PATCHES;
+    let identity = tests::node::identity(Id(5), "edge-1", Hello::PATCHES);
     let mut node = dp::Session::new(identity).expect("within the limits");
     let config = cp::Config::new(Id(2), env!("CARGO_PKG_VERSION").into());
     let mut control = cp::Session::new(Arc::new(config), 0);
@@ -230,39 +185,16 @@ fn connected(root: u64, count: u64) -> (cp::Session, dp::Session) {
 
 #[test]
 fn a_delta_allocates_the_same_at_30_000_entities_as_at_100() {
-    let changes = [
-        (Kind::Route, "strip_path", [json!(false), json!(true)]),
-        (Kind::Service, "read_timeout", [json!(12_345), json!(30_000)]),
-        (Kind::Consumer, "custom_id", [json!("another"), json!("one more")]),
-        (Kind::KeyauthCredential, "key", [json!("another"), json!("one more")]),
-        (Kind::Target, "weight", [json!(7), json!(100)]),
-    ];
-    let measured: Vec<Vec<Cost>> = SIZES
-        .iter()
-        .map(|&entities| {
-            let mut node = DataPlane::with(entities);
-            // The first commits after a load may begin a checkpoint of it.
-            let (kind, field, values) = &changes[0];
-            node.median(*kind, field, values.clone());
-            quiet();
-            let of_each = changes.iter().map(|(kind, field, values)| {
-                let cost = node.median(*kind, field, values.clone());
-                println!(
-                    "{entities:>6} entities, {field:<14} {:>7} bytes in {:>4} allocations",
-                    cost.bytes, cost.count
-                );
-                assert!(cost.bytes > 0, "something was counted");
-                assert!(cost.bytes <= ALLOCATED_MAX, "a change of {field} allocates {} bytes", cost.bytes);
-                cost
-            });
-            of_each.collect()
-        })
-        .collect();
-    let [few, _, many] = &measured[..] else { panic!("{SIZES:?}") };
-    for ((few, many), (_, field, _)) in few.iter().zip(many).zip(&changes) {
-        for (what, few, many) in [("bytes", few.bytes, many.bytes), ("allocations", few.count, many.count)] {
-            let growth = many as f64 / few as f64;
-            assert!(growth <= GROWTH_MAX, "{field}: {many} {what} at 30,000 entities, {few} at 100: {growth:.2} times");
-        }
-    }
+    let costs = SIZES.map(|entities| {
+        let mut node = DataPlane::with(entities);
+        let mut cost = |(kind, field, values): (Kind, &str, [Value; 2])| {
+            allocated::median(&values, |value| node.change(kind, field, value))
+        };
+        // The first commits after a load may begin a checkpoint of it.
+        let [first, ..] = allocated::changes();
+        cost(first);
+        METER.quiet();
+        allocated::changes().map(cost)
+    });
+    allocated::judge(&costs, ALLOCATED_MAX, GROWTH_MAX);
 }

@@ -4,12 +4,10 @@
 
 use allocation_counter::measure;
 use gateway::snapshot::{Loader, Snapshot};
-use model::declarative::{self, Format};
 use model::kind::KindDef;
-use model::schema::CheckCx;
-use model::{Change, Id, Kind, Record, meter};
+use model::{Change, Kind, Record, meter};
 use serde_json::{Value, json};
-use tests::generate::{Config, Shape};
+use tests::generate::{Config, Shape, records};
 
 /// Most entities that one change may look at or copy.
 const VISITED_MAX: usize = 99;
@@ -33,10 +31,7 @@ struct Cost {
 
 fn load(shape: Shape) -> Loaded {
     let config = Config { shape, seed: 1, origin: ([127, 0, 0, 1], 9000).into() };
-    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
-    let text = config.declarative().to_string();
-    let declared = declarative::read(&text, Some(Format::Json), &cx).expect("the generator writes what is right");
-    let records = declared.to_records(1);
+    let records = records(&config.declarative(), 1);
     let mut loader = Loader::new(1, 1);
     for record in &records {
         loader.put(record).expect("it compiles");

@@ -3,10 +3,7 @@
 
 use allocation_counter::measure;
 use gateway::snapshot::Loader;
-use model::Id;
-use model::declarative::{self, Format};
-use model::schema::CheckCx;
-use tests::generate::{Config, Shape};
+use tests::generate::{Config, Shape, records};
 
 const ENTITIES: usize = 6_000;
 /// Most bytes of an entity, on average over the generated configuration; every index included.
@@ -17,9 +14,7 @@ const ALLOCATIONS_MAX: f64 = 8.0;
 #[test]
 fn an_entity_takes_at_most_so_many_bytes_in_so_many_allocations() {
     let config = Config { shape: Shape::of(ENTITIES), seed: 1, origin: ([127, 0, 0, 1], 9000).into() };
-    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
-    let declared = declarative::read(&config.declarative().to_string(), Some(Format::Json), &cx);
-    let records = declared.expect("the generator writes what is right").to_records(1);
+    let records = records(&config.declarative(), 1);
     let mut snapshot = None;
     let live = measure(|| {
         let mut loader = Loader::new(1, 1);

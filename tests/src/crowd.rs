@@ -4,6 +4,7 @@
 //! Each node is a task around a session of `wire`; it takes every step and every full sync at once and keeps only where
 //! it is. A node that loses its connection comes back after a jittered pause, as a data plane does.
 
+use crate::node;
 use model::Id;
 use pki::{ClusterClient, ClusterIdentity, Mtls};
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
-use wire::dp::{Action, Closed, Identity, Session};
+use wire::dp::{Action, Closed, Session};
 use wire::message::{ByeReason, Have};
 
 /// How much a node reads at once.
@@ -179,17 +180,10 @@ struct Node {
 impl Node {
     async fn run(mut self) {
         let id = Id::random();
-        let mut identity = Identity::new(id, format!("crowd-{}", self.index), env!("CARGO_PKG_VERSION").to_owned());
-        let version = |def: &&model::kind::KindDef| wire::KindVersion { kind: def.kind.code(), body: def.body_version };
-        identity.kinds = model::kind::ALL.iter().map(version).collect();
-        let plugin = |def: &&model::plugins::PluginDef| wire::PluginVersion {
-            name: def.name.to_owned(),
-            version: Some(def.version.to_owned()),
-        };
-        identity.plugins = model::plugins::all().iter().map(plugin).collect();
-        identity.heartbeat_s = self.heartbeat_s;
         // What is in a step is nobody's business here, so that a patch is as good as a whole entity.
-        identity.features = wire::Hello::MOVED | wire::Hello::PATCHES;
+        let features = wire::Hello::MOVED | wire::Hello::PATCHES;
+        let mut identity = node::identity(id, &format!("crowd-{}", self.index), features);
+        identity.heartbeat_s = self.heartbeat_s;
         let mut session = Session::new(identity).expect("within the limits");
         let mut round = self.shared.round.subscribe();
         let mut pause = PAUSE_FIRST;

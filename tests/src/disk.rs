@@ -1,9 +1,26 @@
-//! A small disk of a test's own, which fills up and goes read-only when told to.
+//! A small disk of a test's own, which fills up and goes read-only when told to; and copies of what is on one.
 
 use crate::pair::{Pair, head};
 use crate::wait;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Copies a directory with all that is in it, as of a program that does not run.
+///
+/// # Panics
+/// When it cannot be read, or the other place not be written.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the lab is writable");
+    for entry in fs::read_dir(from).expect("it is there").map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("the lab is writable");
+        }
+    }
+}
 
 /// A file system in memory; unmounted with the value.
 #[derive(Debug)]
@@ -16,7 +33,7 @@ impl Disk {
     /// The same in CI, where it has to be possible.
     #[must_use]
     pub fn mount(path: PathBuf, megabytes: u32) -> Option<Self> {
-        std::fs::create_dir_all(&path).expect("the lab is writable");
+        fs::create_dir_all(&path).expect("the lab is writable");
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
         if mounted.is_ok_and(|status| status.success()) {
@@ -36,7 +53,7 @@ impl Disk {
     /// Leaves no room on it.
     pub fn fill(&self) {
         // Larger than the disk: the write ends where the disk does.
-        let _ = std::fs::write(self.0.join("fill"), vec![0; 64 << 20]);
+        let _ = fs::write(self.0.join("fill"), vec![0; 64 << 20]);
     }
 
     /// Takes that back.
@@ -44,7 +61,7 @@ impl Disk {
     /// # Panics
     /// When it was not filled.
     pub fn free(&self) {
-        std::fs::remove_file(self.0.join("fill")).expect("it was filled");
+        fs::remove_file(self.0.join("fill")).expect("it was filled");
     }
 
     /// Makes it read-only (`ro`) or writable (`rw`).

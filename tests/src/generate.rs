@@ -4,7 +4,9 @@
 //! 100 and of 30,000 entities: what a change of it costs can be compared. Plausible names, hosts, regexes and tags;
 //! tags bring an entity to about one kilobyte of JSON, half of it dictionary-like and half random.
 
-use model::Id;
+use model::declarative::{self, Format};
+use model::schema::CheckCx;
+use model::{Id, Record};
 use serde_json::{Value, json};
 
 /// How many entities of each kind, and what is unusual about them.
@@ -80,6 +82,17 @@ pub struct Config {
     pub seed: u64,
     /// Where the upstreams' targets are; every target is this address.
     pub origin: std::net::SocketAddr,
+}
+
+/// The entities of a generated configuration, also of one that something was done to, as what this version wrote.
+///
+/// # Panics
+/// When it is not right.
+#[must_use]
+pub fn records(json: &Value, version: u64) -> Vec<Record> {
+    let cx = CheckCx { now_ms: 1_700_000_000_000, new_id: &Id::random, certificates: None, keeps_updated_at: true };
+    let declared = declarative::read(&json.to_string(), Some(Format::Json), &cx);
+    declared.expect("a configuration that is right").to_records(version)
 }
 
 impl Config {

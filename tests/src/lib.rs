@@ -4,6 +4,7 @@
 //! the value that holds it, so that tests run side by side. Nothing here sleeps where an event can be awaited:
 //! [`wait::until`] polls what only polling can tell and gives up with a message.
 
+pub mod allocated;
 pub mod authority;
 pub mod broken;
 pub mod connect_proxy;

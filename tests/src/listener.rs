@@ -1,17 +1,18 @@
 //! Today's data plane without a process around it: it hears what a control plane said in a session that was recorded, and
 //! does with it what a data plane does, so that the content which it ends with can be compared with the release's own.
 
+use crate::node;
 use model::{Catalog, Change, Id, Kind, Record};
 use serde_json::{Map, Value};
 use std::collections::{HashSet, VecDeque};
 use wire::delta::{NoChange, Op};
-use wire::dp::{Action, Closed, Identity, Rejection, Session};
+use wire::dp::{Action, Closed, Rejection, Session};
 use wire::full::Unpack;
 use wire::message::{Have, Pong, Welcome};
 use wire::patch::IdPrefix;
 use wire::reconcile::{Encoder, Step, digest};
 use wire::shrink::Shrink;
-use wire::{Hello, KindVersion, NackCode};
+use wire::{Hello, NackCode};
 
 /// What a data plane says to a step instead of taking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,11 +228,8 @@ impl Listener {
 }
 
 fn session(have: Have) -> Session {
-    let mut identity = Identity::new(Id(1), "today".into(), env!("CARGO_PKG_VERSION").into());
-    let kind = |def: &&model::kind::KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
-    identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    identity.features =
-        Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::MOVED | Hello::FOLLOWER | Hello::PARITY;
+    let features = Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::MOVED | Hello::FOLLOWER | Hello::PARITY;
+    let identity = node::identity(Id(1), "today", features);
     let mut session = Session::new(identity).expect("within limits");
     let _hello = session.connected(have, 0, 0);
     session

@@ -1,13 +1,30 @@
 //! A node made by hand: whatever HELLO a test wants, and what the control plane answers, message by message.
 
 use crate::lab::Lab;
+use model::Id;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
+use wire::dp::Identity;
 use wire::frame::Decoder;
 use wire::message::{CODEC_RAW, Have, KindVersion, Message};
 use wire::{Hello, PluginVersion};
+
+/// A node that knows all kinds and plugins of this build, and these features.
+#[must_use]
+pub fn identity(id: Id, hostname: &str, features: u64) -> Identity {
+    let mut identity = Identity::new(id, hostname.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let kind = |def: &&model::kind::KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
+    identity.kinds = model::kind::ALL.iter().map(kind).collect();
+    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
+        name: def.name.to_owned(),
+        version: Some(def.version.to_owned()),
+    };
+    identity.plugins = model::plugins::all().iter().map(plugin).collect();
+    identity.features = features;
+    identity
+}
 
 /// A connection of a member of the cluster that a test speaks on.
 pub struct Node {

@@ -3,22 +3,9 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use tests::disk::copy_tree;
 use tests::pair::{Pair, put, row};
 use tests::wait;
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the lab is writable");
-    for entry in fs::read_dir(from).expect("it is there") {
-        let entry = entry.expect("it can be read");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("the lab is writable");
-        }
-    }
-}
 
 #[test]
 fn a_node_that_comes_back_with_less_than_was_durable_is_reported_and_healed() {
@@ -29,7 +16,7 @@ fn a_node_that_comes_back_with_less_than_was_durable_is_reported_and_healed() {
     assert_eq!(row(&mut pair.cp).expect("its row")["store"]["lost"], Value::Null);
     let (setup, _) = pair.dp.stop();
     let (store, before) = (setup.dir().join("store"), setup.dir().join("before"));
-    copy(&store, &before);
+    copy_tree(&store, &before);
     pair.dp = setup.start();
     let late = pair.apply(&[route("/late")]);
     pair.acknowledged();

@@ -3,23 +3,10 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use tests::disk::copy_tree;
 use tests::pair::{Pair, put, row};
 use tests::planes::{own, promote, serves};
 use tests::wait;
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the lab is writable");
-    for entry in fs::read_dir(from).expect("it is there") {
-        let entry = entry.expect("it can be read");
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("the lab is writable");
-        }
-    }
-}
 
 #[test]
 fn a_writer_that_was_set_back_names_the_promotion_that_settles_it() {
@@ -30,7 +17,7 @@ fn a_writer_that_was_set_back_names_the_promotion_that_settles_it() {
     assert_eq!(own(&mut pair.cp)["error"], Value::Null);
     let (setup, _) = pair.cp.stop();
     let (store, snapshot) = (setup.dir().join("store"), setup.dir().join("snapshot"));
-    copy(&store, &snapshot);
+    copy_tree(&store, &snapshot);
     pair.cp = setup.start();
     let late = pair.apply(&[service("late")]);
     pair.acknowledged();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::disk::copy_tree;
 use tests::generate::Rng;
 use tests::lab::{Daemon, Setup};
 use tests::pair::{Pair, put, row};
@@ -57,18 +58,6 @@ fn served(dp: &mut Daemon) -> Answers {
     (0..ROUTES).map(|n| dp.get(&format!("/r-{n}"), &[]).json()["message"].to_string()).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the lab is writable");
-    for entry in fs::read_dir(from).expect("it is there").map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("the lab is writable");
-        }
-    }
-}
-
 /// Files with something in them, by their place in the store.
 fn files(store: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -101,7 +90,7 @@ fn flip(file: &Path, bit: usize) {
 
 fn restore(good: &Path, store: &Path) {
     fs::remove_dir_all(store).expect("it is ours");
-    copy(good, store);
+    copy_tree(good, store);
 }
 
 fn is_journal(file: &Path) -> bool {
@@ -116,7 +105,7 @@ fn whatever_file_it_is_in_what_is_served_is_whole_or_nothing_and_is_made_good() 
     let (last, newest) = versions.last_key_value().map(|(version, answers)| (*version, answers.clone())).expect("some");
     let before_last = *versions.keys().rev().nth(1).expect("some");
     let (store, good) = (setup.dir().join("store"), setup.dir().join("good"));
-    copy(&store, &good);
+    copy_tree(&store, &good);
     let (mut rng, mut noticed) = (Rng(seed), 0);
     for file in (0..rounds).flat_map(|_: u64| files(&good)) {
         restore(&good, &store);

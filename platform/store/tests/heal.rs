@@ -6,15 +6,12 @@ mod lab;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::{commit, copy_tree, generation, key, open, open_as, options, runs};
+use lab::{commit, copy_tree, generation, key, open, open_as, options, runs, stored};
 use store::{CommitError, Options};
 
 #[test]
 fn a_store_opens_without_sled_and_makes_it_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..90);
-    drop(store);
+    let (dir, mut model) = stored(1..90);
     fs::remove_dir_all(generation(dir.path()).join("sled")).unwrap();
     let (mut store, found) = open(dir.path());
     assert!(found == model);
@@ -49,10 +46,7 @@ fn sled_lost_while_it_runs_is_made_anew_without_a_failed_commit_and_said_so() {
 
 #[test]
 fn an_older_sled_put_back_is_made_anew_at_its_next_checkpoint() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..50);
-    drop(store);
+    let (dir, mut model) = stored(1..50);
     let sled = generation(dir.path()).join("sled");
     let old = dir.path().join("old");
     copy_tree(&sled, &old);
@@ -73,10 +67,7 @@ fn an_older_sled_put_back_is_made_anew_at_its_next_checkpoint() {
 #[test]
 fn an_archive_that_is_damaged_missing_or_behind_is_written_anew_from_sled() {
     for how in ["damaged", "missing", "behind"] {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut store, mut model) = open(dir.path());
-        commit(&mut store, &mut model, 1..70);
-        drop(store);
+        let (dir, mut model) = stored(1..70);
         let generation = generation(dir.path());
         match how {
             "damaged" => {
@@ -112,10 +103,7 @@ fn an_archive_that_is_damaged_missing_or_behind_is_written_anew_from_sled() {
 
 /// What `verify` says of a store to whose files this happened.
 fn verified(damage: impl FnOnce(&Path)) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..70);
-    drop(store);
+    let (dir, model) = stored(1..70);
     damage(&generation(dir.path()));
     let (mut store, found) = open(dir.path());
     assert!(found == model);
@@ -143,10 +131,7 @@ fn verify_reads_both_copies_and_names_the_one_that_fails() {
 
 #[test]
 fn verify_reads_the_archive_that_was_good_a_moment_ago() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..70);
-    drop(store);
+    let (dir, _) = stored(1..70);
     let (mut store, _) = open(dir.path());
     store.verify().unwrap();
     let run = runs(&generation(dir.path())).remove(0);
@@ -159,10 +144,7 @@ fn verify_reads_the_archive_that_was_good_a_moment_ago() {
 
 #[test]
 fn verify_names_a_sled_that_is_older_than_the_archive() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..50);
-    drop(store);
+    let (dir, mut model) = stored(1..50);
     let (sled, old) = (generation(dir.path()).join("sled"), dir.path().join("old"));
     copy_tree(&sled, &old);
     let (mut store, _) = open(dir.path());
@@ -178,10 +160,7 @@ fn verify_names_a_sled_that_is_older_than_the_archive() {
 
 #[test]
 fn both_copies_damaged_is_an_error_and_not_a_guess() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, mut model) = open(dir.path());
-    commit(&mut store, &mut model, 1..70);
-    drop(store);
+    let (dir, _) = stored(1..70);
     let generation = generation(dir.path());
     runs(&generation).iter().for_each(|path| fs::write(path, b"nothing of ours").unwrap());
     fs::write(generation.join("sled/db"), b"nothing of ours").unwrap();

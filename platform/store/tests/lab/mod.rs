@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use store::{Change, Key, OpenError, Options, Store};
+use tempfile::TempDir;
 
 pub(crate) type Model = BTreeMap<Key, Vec<u8>>;
 
@@ -43,6 +44,14 @@ pub(crate) fn commit(store: &mut Store, model: &mut Model, numbers: std::ops::Ra
             model.insert(k, value);
         }
     }
+}
+
+/// A store that these commits have filled, closed, and its content.
+pub(crate) fn stored(numbers: std::ops::Range<u64>) -> (TempDir, Model) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = open(dir.path());
+    commit(&mut store, &mut model, numbers);
+    (dir, model)
 }
 
 pub(crate) fn runs(generation: &Path) -> Vec<PathBuf> {
