@@ -240,7 +240,7 @@ impl Session {
         match &self.state {
             State::Closed | State::Joined => None,
             State::Greeting { until } => Some(*until),
-            State::Live => self.silent_at().into_iter().chain(self.patience.until(self.now)).min(),
+            State::Live => self.silent_at().into_iter().chain(self.patience.timer(self.now)).min(),
         }
     }
 

@@ -145,6 +145,13 @@ pub const NACK_PAUSE_MS_MIN: u64 = 1_000;
 /// The longest that a control plane leaves a node alone because it refuses what it is sent, in milliseconds.
 pub const NACK_PAUSE_MS_MAX: u64 = 60_000;
 
+/// After how long a control plane sends a version again that a node had no room for, in milliseconds; doubled each time, up to
+/// [`LACK_PAUSE_MS_MAX`].
+pub const LACK_PAUSE_MS_MIN: u64 = 60_000;
+
+/// The longest that a node waits for a version again that it had no room for, in milliseconds.
+pub const LACK_PAUSE_MS_MAX: u64 = 3_600_000;
+
 /// The default heartbeat, in seconds.
 pub const HEARTBEAT_S: u32 = 300;
 

@@ -43,6 +43,12 @@ impl Drop for Seed {
 }
 
 #[test]
+fn histories_that_once_failed_go_well() {
+    // A node had no room for the full sync of a database in which nobody committed anything any more, and was never sent it again.
+    run(613_270, Flaw::Sound);
+}
+
+#[test]
 fn whatever_happens_to_a_fleet_nobody_serves_a_mixture_and_all_end_up_with_what_the_writer_has() {
     let seeds = lab::seeds(HISTORIES);
     let histories = seeds.end - seeds.start;

@@ -12,7 +12,7 @@ use wire::delta::{Form, Op};
 use wire::full::{BlobError, Unpack, blob};
 use wire::limits::{
     ANSWER_MS_MAX, BLOB_WINDOW_LOG_MAX, DELTA_BYTES_MAX, FULL_PAUSE_MS_MIN, GREETING_MS_MAX, INCOMPATIBLE_RETRY_S,
-    NACK_PAUSE_MS_MAX, NACK_PAUSE_MS_MIN,
+    LACK_PAUSE_MS_MIN, NACK_PAUSE_MS_MAX, NACK_PAUSE_MS_MIN,
 };
 use wire::message::*;
 use wire::{Delta, Encoded, cp, dp};
@@ -447,6 +447,45 @@ fn a_node_that_refuses_one_version_after_the_other_is_left_alone_longer_and_long
     let staged = pair.staged.len();
     pair.commit(3, Some(b"good"));
     assert_eq!(pair.staged.len(), staged + 1);
+}
+
+#[test]
+fn a_version_that_a_node_had_no_room_for_comes_again_though_nobody_commits() {
+    let mut pair = Pair::at(db(5), 5);
+    pair.commit(3, Some(b"large"));
+    for (again, pause) in [LACK_PAUSE_MS_MIN, 2 * LACK_PAUSE_MS_MIN].into_iter().enumerate() {
+        pair.reject(NackCode::Resources);
+        assert!(pair.cp.timer().is_some_and(|at| at <= pair.now + pause), "{:?}", pair.cp.timer());
+        pair.now += pause - 1;
+        pair.tick();
+        assert_eq!(pair.staged.len(), again + 1, "not before its time");
+        pair.now += 1;
+        pair.tick();
+        assert_eq!(pair.staged.last().map(|step| (step.from, step.to)), Some((5, 6)));
+        assert_eq!(pair.staged.len(), again + 2);
+    }
+    pair.apply(6);
+    assert_eq!((pair.report().applied, pair.report().nack.clone()), (6, None));
+
+    // Another head does not wait for that.
+    pair.commit(3, Some(b"larger"));
+    pair.reject(NackCode::Resources);
+    pair.commit(3, Some(b"small"));
+    assert_eq!(pair.staged.last().map(|step| (step.from, step.to)), Some((6, 8)));
+}
+
+#[test]
+fn a_full_sync_that_a_node_had_no_room_for_comes_again_though_nobody_commits() {
+    let mut pair = Pair::new(db(200), Have::default());
+    pair.drain();
+    pair.full = None;
+    pair.reject(NackCode::Resources);
+    pair.now += LACK_PAUSE_MS_MIN;
+    pair.tick();
+    let actions = pair.dp.tick(pair.now);
+    pair.dp_actions(actions);
+    pair.drain();
+    assert_eq!(pair.full.map(|begin| begin.version), Some(200));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::wire::{Whole, framed, hello, messages, packed, records, unframed};
 use model::{Id, Record};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wire::compat::InUse;
 use wire::cp::Source;
 use wire::delta::{Builder, Form};
@@ -28,15 +29,30 @@ const HAVES: [Have; 4] = [
 /// The most actions that follow from one input; more would be a loop.
 const ACTIONS_MAX: usize = 1 << 18;
 
-/// A control plane with three entities at version 2 and none before.
+/// Where the head of [`Few`] goes while a full sync is on its way.
+const MOVED: u64 = 6;
+
+/// A control plane with three entities at version 2 and none before; they are the same at any later version.
 struct Few {
     in_use: InUse,
     blob: bool,
+    /// Whether something is committed during a full sync, which overtakes it.
+    moves: bool,
+    head: AtomicU64,
 }
 
 impl Few {
-    fn new(blob: bool) -> Self {
-        Self { in_use: InUse::default(), blob }
+    fn new(blob: bool, moves: bool) -> Self {
+        Self { in_use: InUse::default(), blob, moves, head: AtomicU64::new(2) }
+    }
+
+    /// What follows from a commit, if it is time for one.
+    fn commit(&self, session: &mut cp::Session) -> Vec<cp::Action> {
+        if !self.moves || session.report().mode != Mode::Full {
+            return Vec::new();
+        }
+        self.head.store(MOVED, Ordering::Relaxed);
+        session.head_changed(self)
     }
 }
 
@@ -54,7 +70,7 @@ impl Source for Few {
         EPOCH
     }
     fn head(&self) -> u64 {
-        2
+        self.head.load(Ordering::Relaxed)
     }
     fn floor(&self) -> u64 {
         1
@@ -129,7 +145,7 @@ fn serve(session: &mut dp::Session, actions: &mut VecDeque<dp::Action>, now: u64
         match action {
             dp::Action::Send(bytes) => sent.extend_from_slice(&bytes),
             dp::Action::Stage(delta) => {
-                plant(delta.to == 4, "data_plane");
+                plant(delta.to % 4 == 0, "data_plane");
                 actions.extend(judge(session, delta.to));
             }
             dp::Action::FullBegin { .. } => actions.extend(session.full_open(0, now)),
@@ -210,7 +226,7 @@ pub(crate) fn control_plane(bytes: &[u8]) {
     let Some(([piece, has], frames)) = bytes.split_first_chunk::<2>() else { return };
     let stream = framed(frames);
     let mut rest = &stream[..];
-    let source = Few::new(has % 2 == 0);
+    let source = Few::new(has % 2 == 0, has % 8 >= 4);
     let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
     if has % 4 >= 2 {
         session.relays();
@@ -220,6 +236,8 @@ pub(crate) fn control_plane(bytes: &[u8]) {
         let (head, tail) = rest.split_at(rest.len().min(1 + usize::from(*piece) * 8));
         now += 10;
         actions.extend(session.received(head, now, &source));
+        answer(&mut session, &source, &mut actions, &mut welcomed);
+        actions.extend(source.commit(&mut session));
         answer(&mut session, &source, &mut actions, &mut welcomed);
         rest = tail;
     }
@@ -239,7 +257,9 @@ fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
     while !said.is_empty() {
         up.extend_from_slice(&said);
         let mut actions = VecDeque::from(control.received(&said, 0, source));
-        let answered = answer(&mut control, source, &mut actions, &mut welcomed);
+        let mut answered = answer(&mut control, source, &mut actions, &mut welcomed);
+        actions.extend(source.commit(&mut control));
+        answered.extend(answer(&mut control, source, &mut actions, &mut welcomed));
         down.extend_from_slice(&answered);
         let mut actions = VecDeque::from(node.received(&answered, 0));
         said = serve(&mut node, &mut actions, 0);
@@ -247,14 +267,14 @@ fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
     (down, up)
 }
 
-/// Whole conversations of nodes with a control plane that has a blob (0) or none (1): the number of [`HAVES`], that, what
-/// the control plane said, what the node said.
+/// Whole conversations of nodes with a control plane that has a blob (0) or none (1), and to which something is committed
+/// meanwhile (4): the number of [`HAVES`], the sum of those, what the control plane said, what the node said.
 fn conversations() -> Vec<(u8, u8, Vec<u8>, Vec<u8>)> {
-    let of = |(has, blob): (u8, u8)| {
-        let (down, up) = conversation(HAVES[usize::from(has)], &Few::new(blob == 0));
-        (has, blob, down, up)
+    let of = |(has, which): (u8, u8)| {
+        let (down, up) = conversation(HAVES[usize::from(has)], &Few::new(which % 2 == 0, which >= 4));
+        (has, which, down, up)
     };
-    [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0)].into_iter().map(of).collect()
+    [(0, 0), (1, 0), (1, 1), (1, 4), (2, 0), (3, 0)].into_iter().map(of).collect()
 }
 
 /// All at once, and byte by byte: then each end has answered one frame before the next one comes, as it did there.
@@ -277,6 +297,30 @@ pub(crate) fn data_plane_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn control_plane_seeds() -> Vec<Vec<u8>> {
     let other = wire::message::Message::Hello(hello(AT_ONE)).encode().to_vec();
     let conversations = conversations();
-    let whole = conversations.iter().flat_map(|(_, blob, _, up)| led(*blob, up)).chain(led(0, &other));
-    whole.chain(conversations.iter().flat_map(|(_, blob, _, up)| goes_on(*blob, up))).collect()
+    let whole = conversations.iter().flat_map(|(_, which, _, up)| led(*which, up)).chain(led(0, &other));
+    whole.chain(conversations.iter().flat_map(|(_, which, _, up)| goes_on(*which, up))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::message::Type;
+
+    fn types(stream: &[u8]) -> Vec<u8> {
+        let (frames, mut kinds) = (unframed(stream), Vec::new());
+        let mut rest = frames.as_slice();
+        while let [kind, low, high, payload @ ..] = rest {
+            kinds.push(*kind);
+            rest = &payload[usize::from(u16::from_le_bytes([*low, *high]))..];
+        }
+        kinds
+    }
+
+    #[test]
+    fn the_seeds_have_every_way_that_content_goes() {
+        let down: Vec<u8> = conversations().iter().flat_map(|(_, _, down, _)| types(down)).collect();
+        for way in [Type::Delta, Type::FullData, Type::Overtake, Type::SymbolsGet, Type::ParityGet, Type::Mended] {
+            assert!(down.contains(&(way as u8)), "{way:?} in none of them");
+        }
+    }
 }

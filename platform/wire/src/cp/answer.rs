@@ -65,6 +65,7 @@ impl Session {
             (self.diverged, self.whole) = (true, true);
         } else if !is_held {
             self.refused = Some(version);
+            self.patience.judged(nack.code == NackCode::Resources, self.now);
             // The node itself lets full syncs wait.
             if !full {
                 self.patience.refused(self.now);
