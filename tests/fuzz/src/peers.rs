@@ -32,7 +32,10 @@ const ACTIONS_MAX: usize = 1 << 18;
 /// Where the head of [`Few`] goes while a full sync is on its way.
 const MOVED: u64 = 6;
 
-/// A control plane with three entities at version 2 and none before; they are the same at any later version.
+/// A version that nodes refuse, as all that are odd.
+const REFUSED: u64 = 3;
+
+/// A control plane with three entities at version 2, or [`REFUSED`], and none before; they are the same at any later version.
 struct Few {
     in_use: InUse,
     blob: bool,
@@ -42,8 +45,10 @@ struct Few {
 }
 
 impl Few {
-    fn new(blob: bool, moves: bool) -> Self {
-        Self { in_use: InUse::default(), blob, moves, head: AtomicU64::new(2) }
+    /// Without a blob (1); one to which something is committed meanwhile (4); with a version that is refused (8).
+    fn of(which: u8) -> Self {
+        let head = if which & 8 == 0 { 2 } else { REFUSED };
+        Self { in_use: InUse::default(), blob: which & 1 == 0, moves: which & 4 != 0, head: AtomicU64::new(head) }
     }
 
     /// What follows from a commit, if it is time for one.
@@ -226,9 +231,9 @@ pub(crate) fn control_plane(bytes: &[u8]) {
     let Some(([piece, has], frames)) = bytes.split_first_chunk::<2>() else { return };
     let stream = framed(frames);
     let mut rest = &stream[..];
-    let source = Few::new(has % 2 == 0, has % 8 >= 4);
+    let source = Few::of(*has);
     let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
-    if has % 4 >= 2 {
+    if has & 2 != 0 {
         session.relays();
     }
     let (mut actions, mut welcomed, mut now) = (VecDeque::new(), false, 0);
@@ -241,8 +246,8 @@ pub(crate) fn control_plane(bytes: &[u8]) {
         answer(&mut session, &source, &mut actions, &mut welcomed);
         rest = tail;
     }
-    let report = session.report();
-    plant(welcomed && report.nack.is_some(), "control_plane");
+    let nack = session.report().nack.as_ref();
+    plant(welcomed && nack.is_some_and(|nack| nack.code == NackCode::Internal), "control_plane");
     actions.extend(session.tick(now + 1_000_000, &source));
     answer(&mut session, &source, &mut actions, &mut welcomed);
 }
@@ -267,14 +272,14 @@ fn conversation(have: Have, source: &Few) -> (Vec<u8>, Vec<u8>) {
     (down, up)
 }
 
-/// Whole conversations of nodes with a control plane that has a blob (0) or none (1), and to which something is committed
-/// meanwhile (4): the number of [`HAVES`], the sum of those, what the control plane said, what the node said.
+/// Whole conversations of nodes with control planes: the number of [`HAVES`], which control plane ([`Few::of`]), what that
+/// said, what the node said.
 fn conversations() -> Vec<(u8, u8, Vec<u8>, Vec<u8>)> {
     let of = |(has, which): (u8, u8)| {
-        let (down, up) = conversation(HAVES[usize::from(has)], &Few::new(which % 2 == 0, which >= 4));
+        let (down, up) = conversation(HAVES[usize::from(has)], &Few::of(which));
         (has, which, down, up)
     };
-    [(0, 0), (1, 0), (1, 1), (1, 4), (2, 0), (3, 0)].into_iter().map(of).collect()
+    [(0, 0), (1, 0), (1, 1), (1, 4), (2, 0), (3, 0), (0, 8), (1, 8)].into_iter().map(of).collect()
 }
 
 /// All at once, and byte by byte: then each end has answered one frame before the next one comes, as it did there.
@@ -321,6 +326,10 @@ mod tests {
         let down: Vec<u8> = conversations().iter().flat_map(|(_, _, down, _)| types(down)).collect();
         for way in [Type::Delta, Type::FullData, Type::Overtake, Type::SymbolsGet, Type::ParityGet, Type::Mended] {
             assert!(down.contains(&(way as u8)), "{way:?} in none of them");
+        }
+        let up: Vec<u8> = conversations().iter().flat_map(|(_, _, _, up)| types(up)).collect();
+        for answer in [Type::Ack, Type::Nack, Type::FullGet, Type::Symbols, Type::Parity] {
+            assert!(up.contains(&(answer as u8)), "{answer:?} in none of them");
         }
     }
 }
