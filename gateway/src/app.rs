@@ -18,7 +18,7 @@ use crate::status::{self, Facts, StoreFacts};
 use crate::sync::apply::Applier;
 use crate::sync::staging::Staging;
 use crate::sync::status::Reporter;
-use crate::sync::{link, task};
+use crate::sync::task;
 use model::Id;
 use os::{Exit, ExitError};
 use pki::ServerConfig;
@@ -31,7 +31,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::{CommitError, Deadlines, OpenError, Store};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
-use wire::PluginVersion;
 use wire::dp::Identity;
 
 /// Runs the data plane until it is told to stop.
@@ -382,13 +381,7 @@ impl Side {
 }
 
 fn sync_settings(node: Id, staging: Staging, cluster: config::Cluster) -> task::Settings {
-    let mut identity = Identity::new(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
-    identity.kinds = link::kinds();
-    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
-        name: def.name.to_owned(),
-        version: Some(def.version.to_owned()),
-    };
-    identity.plugins = model::plugins::all().iter().map(plugin).collect();
+    let mut identity = Identity::of_this_build(node, os::host::hostname(), env!("CARGO_PKG_VERSION").to_owned());
     identity.labels = cluster.labels;
     identity.incremental = cluster.incremental;
     identity.features |= wire::Hello::CONFIRM | wire::Hello::RECONCILE | wire::Hello::OVERTAKE;

@@ -14,14 +14,7 @@ use wire::{Hello, PluginVersion};
 /// A node that knows all kinds and plugins of this build, and these features.
 #[must_use]
 pub fn identity(id: Id, hostname: &str, features: u64) -> Identity {
-    let mut identity = Identity::new(id, hostname.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    let kind = |def: &&model::kind::KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
-    identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
-        name: def.name.to_owned(),
-        version: Some(def.version.to_owned()),
-    };
-    identity.plugins = model::plugins::all().iter().map(plugin).collect();
+    let mut identity = Identity::of_this_build(id, hostname.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     identity.features = features;
     identity
 }

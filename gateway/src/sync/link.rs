@@ -14,7 +14,7 @@ use super::status::Reporter;
 use super::trial::{self, Greeted, Verdict};
 use super::tunnel::TunnelError;
 use crate::snapshot::Reason;
-use model::{Id, Kind, Record};
+use model::{Id, Record};
 use pki::LinkFailure;
 use pki::link::WRITE_MAX;
 use std::collections::VecDeque;
@@ -525,12 +525,4 @@ pub(super) async fn wake(at: Option<Instant>) {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The kinds that this build can read, for hello.
-#[must_use]
-pub fn kinds() -> Vec<wire::KindVersion> {
-    let version =
-        |def: &&model::kind::KindDef| wire::KindVersion { kind: Kind::code(def.kind), body: def.body_version };
-    model::kind::ALL.iter().map(version).collect()
 }

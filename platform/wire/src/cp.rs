@@ -106,8 +106,6 @@ pub struct Session {
     work: Work,
     /// The root digest of the node at its version.
     root: u64,
-    /// The version that the node refused; nothing is sent until there is another head.
-    refused: Option<u64>,
     /// What the node holds back until somebody confirms it.
     hold: Option<Hold>,
     /// How many of the node's entities may go, as somebody has confirmed.
@@ -159,7 +157,6 @@ impl Session {
             heard: now,
             work: Work::Idle,
             root: 0,
-            refused: None,
             hold: None,
             confirmed: 0,
             whole: false,

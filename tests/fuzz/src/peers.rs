@@ -227,13 +227,14 @@ pub(crate) fn data_plane(bytes: &[u8]) {
     serve(&mut session, &mut actions, now + 1_000_000);
 }
 
+/// Two bytes choose the pieces in which the rest comes and which control plane it is; one that relays (2), too.
 pub(crate) fn control_plane(bytes: &[u8]) {
-    let Some(([piece, has], frames)) = bytes.split_first_chunk::<2>() else { return };
+    let Some(([piece, which], frames)) = bytes.split_first_chunk::<2>() else { return };
     let stream = framed(frames);
     let mut rest = &stream[..];
-    let source = Few::of(*has);
+    let source = Few::of(*which);
     let mut session = cp::Session::new(Arc::new(cp::Config::new(Id(2), "0.1.0".into())), 0);
-    if has & 2 != 0 {
+    if which & 2 != 0 {
         session.relays();
     }
     let (mut actions, mut welcomed, mut now) = (VecDeque::new(), false, 0);

@@ -11,7 +11,7 @@ mod take;
 use crate::changelog::{Changelog, Role};
 use crate::planes::Planes;
 use link::{End, Link};
-use model::{Id, Kind};
+use model::Id;
 use pki::ClusterClient;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use wire::backoff::Backoff;
 use wire::dp::{Identity, Session};
 use wire::shrink::Limit;
-use wire::{Hello, KindVersion, PluginVersion, ProtocolError};
+use wire::{Hello, ProtocolError};
 
 /// The heartbeat that a follower proposes, in seconds: it is to notice soon that its writer is gone.
 const HEARTBEAT_S: u32 = 30;
@@ -42,14 +42,7 @@ pub struct Settings {
 /// What hello says of a control plane that follows: everything that this build knows.
 #[must_use]
 pub fn identity(node: Id, hostname: String, incremental: bool) -> Identity {
-    let mut identity = Identity::new(node, hostname, env!("CARGO_PKG_VERSION").to_owned());
-    let kind = |def: &&model::kind::KindDef| KindVersion { kind: Kind::code(def.kind), body: def.body_version };
-    identity.kinds = model::kind::ALL.iter().map(kind).collect();
-    let plugin = |def: &&model::plugins::PluginDef| PluginVersion {
-        name: def.name.to_owned(),
-        version: Some(def.version.to_owned()),
-    };
-    identity.plugins = model::plugins::all().iter().map(plugin).collect();
+    let mut identity = Identity::of_this_build(node, hostname, env!("CARGO_PKG_VERSION").to_owned());
     (identity.incremental, identity.heartbeat_s) = (incremental, HEARTBEAT_S);
     identity.features =
         Hello::FOLLOWER | Hello::PATCHES | Hello::RECONCILE | Hello::CONFIRM | Hello::OVERTAKE | Hello::PARITY;

@@ -26,7 +26,7 @@ impl Session {
                 None => Work::Idle,
             };
             self.root = root;
-            (self.diverged, self.refused, self.hold, self.confirmed) = (false, None, None, 0);
+            (self.diverged, self.hold, self.confirmed) = (false, None, 0);
             self.patching.applied();
             self.patience.applied();
             self.whole = false;
@@ -64,11 +64,10 @@ impl Session {
         if nack.code == NackCode::Root && !full {
             (self.diverged, self.whole) = (true, true);
         } else if !is_held {
-            self.refused = Some(version);
-            self.patience.judged(nack.code == NackCode::Resources, self.now);
+            self.patience.refused(version, nack.code == NackCode::Resources, self.now);
             // The node itself lets full syncs wait.
             if !full {
-                self.patience.refused(self.now);
+                self.patience.pause(self.now);
             }
         }
         self.report.nack = Some(Arc::new(nack));

@@ -64,7 +64,7 @@ impl Session {
 
     pub(super) fn go_on(&mut self, source: &dyn Source, out: &mut Vec<Action>) {
         self.decide(source);
-        if self.refused() == Some(source.head()) || self.patience.until(self.now).is_some() {
+        if self.patience.barred(self.now) == Some(source.head()) || self.patience.until(self.now).is_some() {
             return;
         }
         if self.hold.as_mut().is_some_and(|hold| hold.lasts(source)) {
@@ -136,11 +136,6 @@ impl Session {
         self.send(&Message::FullBegin(begin), out);
     }
 
-    /// The version that the node refused and will not get again.
-    fn refused(&self) -> Option<u64> {
-        self.refused.filter(|_| !self.patience.is_again(self.now))
-    }
-
     /// A node never goes back, gains nothing from the version that it has unless its content is wrong, and does not get
     /// again what it refused, or holds back without a confirmation.
     pub(super) fn wanted_blob(&self, source: &dyn Source) -> Wanted {
@@ -148,7 +143,7 @@ impl Session {
         let same_is_of_use = self.report.epoch != self.epoch || self.diverged || applied >= source.head();
         let useful = if same_is_of_use { applied } else { applied + 1 };
         let held_back = self.hold.as_ref().map(|hold| hold.held.version);
-        let acceptable = self.refused().max(held_back).map_or(0, |refused| refused + 1);
+        let acceptable = self.patience.barred(self.now).max(held_back).map_or(0, |refused| refused + 1);
         let held = self.node.as_ref().and_then(|node| node.partial).map(|partial| partial.transfer);
         Wanted { oldest: useful.max(acceptable), held }
     }

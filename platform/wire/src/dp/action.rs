@@ -10,6 +10,8 @@ use crate::message::{
 use crate::reconcile::Step;
 use bytes::Bytes;
 use model::Id;
+use model::kind::KindDef;
+use model::plugins::PluginDef;
 use std::time::Duration;
 
 /// Who the node is: what HELLO says beside [`crate::message::Have`].
@@ -55,6 +57,19 @@ impl Identity {
             full_window: FULL_WINDOW_BYTES,
             codecs: vec![CODEC_RAW, CODEC_DICTIONARY, CODEC_ZSTD],
             features: 0,
+        }
+    }
+
+    /// The same of a program that reads all kinds, and has all plugins, of the model.
+    #[must_use]
+    pub fn of_this_build(node: Id, hostname: String, software: String) -> Self {
+        let kind = |def: &&KindDef| KindVersion { kind: def.kind.code(), body: def.body_version };
+        let plugin =
+            |def: &&PluginDef| PluginVersion { name: def.name.to_owned(), version: Some(def.version.to_owned()) };
+        Self {
+            kinds: model::kind::ALL.iter().map(kind).collect(),
+            plugins: model::plugins::all().iter().map(plugin).collect(),
+            ..Self::new(node, hostname, software)
         }
     }
 }
