@@ -2,7 +2,7 @@
 //!
 //! The first new head after a refusal goes out at once: mostly it is the repair. A node that refuses that too will refuse
 //! more, and a busy control plane must not fill its link with what comes to nothing. A version itself is not sent twice,
-//! unless it was room that the node lacked: that is a fault of the moment, and nobody may ever commit another version.
+//! unless it was room that the node lacked: that is a fault of the moment, and it may be long until there is another version.
 
 use crate::limits::{LACK_PAUSE_MS_MAX, LACK_PAUSE_MS_MIN, NACK_PAUSE_MS_MAX, NACK_PAUSE_MS_MIN};
 
