@@ -3,8 +3,8 @@
 //! The store knows nothing of entities; this file gives its keys and values their meaning (FORMAT.md, "A data plane's
 //! content"). [`open`] brings back the snapshot that was served last.
 
-use crate::snapshot::{Loader, Rejection, Snapshot};
-use model::{Change, Id, Kind, Record};
+use crate::snapshot::{Beside, Loader, Rejection, Snapshot};
+use model::{Change, Head, Id, Kind, Record};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -128,14 +128,10 @@ pub enum Unserved {
 /// # Errors
 /// Whatever keeps the store from being opened; a content that opens but does not compile is no error.
 pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
-    let mut loader = Loader::hurried(0, 0);
-    let mut rejected = None;
+    let mut loading = Loading::start();
     let mut take = |key: Key, value: &[u8]| {
-        if rejected.is_none()
-            && let Some(record) = record(key, value)
-            && let Err(rejection) = loader.put(&record)
-        {
-            rejected = Some(rejection);
+        if let Some((head, body)) = parts(key, value) {
+            loading.put(head, body);
         }
     };
     let (store, meta) = Store::open(dir, options, &mut take)?;
@@ -143,35 +139,69 @@ pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
         return Ok(Opened { store, content: None, unserved: None });
     };
     let unserved = |unserved| (None, Some(unserved));
-    let (content, unserved) = match (rejected, Meta::from_bytes(&bytes)) {
-        (Some(rejection), _) => unserved(Unserved::Rejected(rejection)),
-        (None, None) => unserved(Unserved::UnknownMeta),
-        (None, Some(meta)) => match loader.finish() {
-            Err(rejection) => unserved(Unserved::Rejected(rejection)),
-            Ok(mut snapshot) => {
-                (snapshot.epoch, snapshot.term, snapshot.version) = (meta.epoch, meta.term, meta.version);
-                (Some((snapshot, meta)), None)
-            }
-        },
+    let (content, unserved) = match (loading.finish(), Meta::from_bytes(&bytes)) {
+        (Err(rejection), _) => unserved(Unserved::Rejected(rejection)),
+        (Ok(_), None) => unserved(Unserved::UnknownMeta),
+        (Ok(mut snapshot), Some(meta)) => {
+            (snapshot.epoch, snapshot.term, snapshot.version) = (meta.epoch, meta.term, meta.version);
+            (Some((snapshot, meta)), None)
+        }
     };
     Ok(Opened { store, content, unserved })
+}
+
+/// Where the records of a store are compiled: on a second thread, or on this one where there can be none.
+enum Loading {
+    Beside(Beside),
+    Here(Box<Loader>, Result<(), Rejection>),
+}
+
+impl Loading {
+    fn start() -> Self {
+        Beside::start().map_or_else(|_| Self::Here(Box::new(Loader::new(0, 0)), Ok(())), Self::Beside)
+    }
+
+    /// Takes a record. That it is refused shows at the end.
+    fn put(&mut self, head: Head, body: &[u8]) {
+        match self {
+            Self::Beside(loader) => loader.put(head, body),
+            Self::Here(loader, outcome) => {
+                if outcome.is_ok() {
+                    *outcome = loader.put_body(&head, body);
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Snapshot, Rejection> {
+        match self {
+            Self::Beside(loader) => loader.finish(),
+            Self::Here(loader, outcome) => outcome.and_then(|()| loader.finish()),
+        }
+    }
 }
 
 /// A record as the store gives it back; none for what a newer version of the program keeps beside it.
 #[must_use]
 pub fn record(key: Key, value: &[u8]) -> Option<Record> {
+    let (Head { kind, id, version, tag }, body) = parts(key, value)?;
+    Some(Record { kind, id, version, tag, body: body.into() })
+}
+
+/// The same in two pieces.
+fn parts(key: Key, value: &[u8]) -> Option<(Head, &[u8])> {
     if key.table != TABLE_ENTITIES {
         return None;
     }
     let (version, rest) = value.split_first_chunk::<8>()?;
     let (tag, body) = rest.split_first_chunk::<8>()?;
-    Some(Record {
+    let head = Head {
         kind: Kind::from_code(key.kind)?,
         id: Id::from_bytes(key.id),
         version: u64::from_le_bytes(*version),
         tag: u64::from_le_bytes(*tag),
-        body: body.into(),
-    })
+    };
+    Some((head, body))
 }
 
 #[cfg(test)]

@@ -89,6 +89,6 @@ fn wanted(page: &Page, def: &KindDef, entry: &Entry) -> bool {
     if page.tags == super::page::Tags::Any {
         return true;
     }
-    let facts = entry.body.as_deref().and_then(|body| (def.facts)(body).ok());
-    facts.is_some_and(|facts| page.tags.take(&facts.tags.sorted()))
+    let tags = entry.body.as_deref().and_then(|body| (def.tags)(body).ok());
+    tags.is_some_and(|tags| page.tags.take(&tags.sorted()))
 }

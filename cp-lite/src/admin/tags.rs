@@ -51,8 +51,8 @@ fn tagged(view: &View) -> impl Iterator<Item = Tagged> + '_ {
     (0u8..).zip(ALL).flat_map(move |(place, def)| {
         let entities = view.catalog.iter(def.kind, None);
         entities.flat_map(move |(id, entry)| {
-            let facts = entry.body.as_deref().and_then(|body| (def.facts)(body).ok()).unwrap_or_default();
-            let tags = (0u16..).zip(facts.tags.sorted());
+            let tags = entry.body.as_deref().and_then(|body| (def.tags)(body).ok()).unwrap_or_default();
+            let tags = (0u16..).zip(tags.sorted());
             tags.map(move |(index, tag)| Tagged { kind: place, id, place: index, name: def.name, tag })
         })
     })

@@ -1,6 +1,6 @@
 //! Paths: prefixes, and regular expressions. An expression of the shape that OpenAPI converters write, literals and
-//! whole segments such as `/flights/(?<number>[^#?/]+)$`, is a `Template` with a matcher of its own; the engine
-//! (`regexes`) does the rest. Both agree exactly, which a property test below holds them to.
+//! whole segments such as `/flights/(?<number>[^#?/]+)$` or `/users/(?<id>\d+)`, is a `Template` with a matcher of its
+//! own; the engine (`regexes`) does the rest. Both agree exactly, which a property test below holds them to.
 
 use super::query::{Captures, Group};
 use super::radix::Step;
@@ -161,16 +161,37 @@ pub(super) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Literal(Box<str>),
-    /// One or more bytes that are not `/` (and not `#`, `?` where these are excluded too).
+    /// One or more bytes of a class.
     Segment {
-        slash_only: bool,
+        class: Class,
         group: Option<Option<Box<str>>>,
     },
 }
 
+/// What a segment is made of; never a slash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// All but `/`.
+    NoSlash,
+    /// All but `/`, `#` and `?`.
+    Plain,
+    /// `0` to `9`.
+    Digits,
+}
+
+impl Class {
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::NoSlash => byte != b'/',
+            Self::Plain => !matches!(byte, b'/' | b'#' | b'?'),
+            Self::Digits => byte.is_ascii_digit(),
+        }
+    }
+}
+
 impl Piece {
-    /// A segment that ends at `#` or `?` is filed as one that ends at the slash: if a path has these bytes, what follows
-    /// them cannot be the slash that would have to come next, and the matcher has the last word.
+    /// A segment that ends before the slash is filed as one that ends there: if a path has other bytes in between, what
+    /// comes next is not the slash that would have to come next, and the matcher has the last word.
     fn step(&self) -> Step<'_> {
         match self {
             Self::Literal(text) => Step::Literal(text.as_bytes()),
@@ -179,9 +200,16 @@ impl Piece {
     }
 }
 
-/// The forms of a segment, and whether only the slash is excluded.
-const SEGMENTS: [(&str, bool); 5] =
-    [("[^/]+", true), ("[^\\/]+", true), ("[^#?/]+", false), ("[^#?\\/]+", false), ("[^/#?]+", false)];
+/// The forms of a segment.
+const SEGMENTS: [(&str, Class); 7] = [
+    ("[^/]+", Class::NoSlash),
+    ("[^\\/]+", Class::NoSlash),
+    ("[^#?/]+", Class::Plain),
+    ("[^#?\\/]+", Class::Plain),
+    ("[^/#?]+", Class::Plain),
+    ("\\d+", Class::Digits),
+    ("[0-9]+", Class::Digits),
+];
 
 impl Template {
     /// Reads an expression (without `~`) if it has the shape.
@@ -237,9 +265,8 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => rest = rest.strip_prefix(text.as_bytes())?,
-                Piece::Segment { slash_only, group } => {
-                    let ends = |byte: &u8| *byte == b'/' || (!slash_only && matches!(byte, b'#' | b'?'));
-                    let length = rest.iter().position(ends).unwrap_or(rest.len());
+                Piece::Segment { class, group } => {
+                    let length = rest.iter().position(|byte| !class.has(*byte)).unwrap_or(rest.len());
                     let (segment, after) = rest.split_at_checked(length).filter(|_| length > 0)?;
                     if group.is_some() {
                         capture(segment);
@@ -262,12 +289,11 @@ impl Template {
 
 /// The segment that an expression begins with, in a group or bare, and what follows it.
 fn segment(expression: &str) -> Option<(Piece, &str)> {
-    let bare = |text: &str| {
-        SEGMENTS.iter().find_map(|(form, slash_only)| text.strip_prefix(form).map(|rest| (*slash_only, rest.len())))
-    };
-    if let Some((slash_only, left)) = bare(expression) {
+    let bare =
+        |text: &str| SEGMENTS.iter().find_map(|(form, class)| text.strip_prefix(form).map(|rest| (*class, rest.len())));
+    if let Some((class, left)) = bare(expression) {
         let rest = expression.get(expression.len() - left..)?;
-        return Some((Piece::Segment { slash_only, group: None }, rest));
+        return Some((Piece::Segment { class, group: None }, rest));
     }
     let inner = expression.strip_prefix('(')?;
     let (name, inner) = match inner.strip_prefix("?<").or_else(|| inner.strip_prefix("?P<")) {
@@ -277,9 +303,9 @@ fn segment(expression: &str) -> Option<(Piece, &str)> {
             (Some(group_name(name)?), inner)
         }
     };
-    let (slash_only, left) = bare(inner)?;
+    let (class, left) = bare(inner)?;
     let rest = inner.get(inner.len() - left..)?.strip_prefix(')')?;
-    Some((Piece::Segment { slash_only, group: Some(name) }, rest))
+    Some((Piece::Segment { class, group: Some(name) }, rest))
 }
 
 /// A name that the engine takes too: a letter or `_`, then letters, digits and `_`.
@@ -304,6 +330,8 @@ mod tests {
             "/flights/(?<number>[^#?/]+)$",
             "/a/(?P<b>[^/]+)/c/([^\\/]+)/d",
             "/v1\\.0/[^/]+$",
+            "/users/(?<id>\\d+)",
+            "/pages/[0-9]+/(\\d+)$",
             "/a\\-b",
             "/é/[^/]+",
             "",
@@ -320,6 +348,10 @@ mod tests {
             "/.",
             "/$/",
             "/[^/]+/?",
+            "/(?<id>\\d+)\\.json",
+            "/\\d",
+            "/\\d*/",
+            "/v\\d+[a-z]",
         ] {
             assert!(!is_template(expression), "{expression}");
         }
@@ -362,6 +394,7 @@ mod tests {
             3 => "[ab.é-]".prop_map(|text| text.replace('.', "\\.")),
             3 => proptest::sample::select(vec![
                 "[^/]+", "[^\\/]+", "[^#?/]+", "([^/]+)", "(?<x>[^/]+)", "(?P<y>[^#?/]+)", "(?<z>[^\\/]+)", "\\/",
+                "\\d+", "(?<n>\\d+)", "[0-9]+",
             ]).prop_map(str::to_owned),
             1 => proptest::sample::select(vec!["$", "+", "?", "*", "|", ".", "(", ")", "[a-z]", "\\d"]).prop_map(str::to_owned),
         ];
@@ -373,7 +406,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4000))]
 
         #[test]
-        fn own_matcher_and_engine_agree(expression in expressions(), paths in proptest::collection::vec("[/ab.#?é\n-]{0,8}", 8)) {
+        fn own_matcher_and_engine_agree(expression in expressions(), paths in proptest::collection::vec("[/ab07.#?é\n-]{0,8}", 8)) {
             let Ok(regex) = regexes::build(&format!("^{expression}")) else {
                 let parsed = PathPattern::parse(&format!("~{expression}"));
                 prop_assert!(parsed.is_err(), "{}", expression);

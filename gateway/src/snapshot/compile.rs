@@ -12,9 +12,10 @@ use crate::plugins::{PluginError, Site, jwt::VerifyKey};
 use crate::router::{CompiledRoute, RouteError};
 use model::body::BodyError;
 use model::catalog::Conflict;
+use model::kind::{Entity, Facts};
 use model::kinds::{self, jwt_secrets::JwtAlgorithm};
 use model::trie::Trie;
-use model::{Change, Id, Kind, Record, meter};
+use model::{Change, Id, Kind, meter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +83,37 @@ impl From<Vec<Conflict>> for Rejection {
     }
 }
 
+/// Takes what indexes need to know of an entity.
+pub(super) type Index<'a> = &'a mut dyn FnMut(Facts) -> Result<(), Rejection>;
+
+/// An entity that is about to be compiled.
+struct Reading<'a> {
+    kind: Kind,
+    id: Id,
+    body: &'a [u8],
+    index: Option<Index<'a>>,
+}
+
+impl Reading<'_> {
+    fn refused(&self, error: BodyError) -> Rejection {
+        Rejection::new(Reason::Invalid, self.kind, self.id, "", error)
+    }
+
+    /// The entity: no request looks at its tags.
+    fn entity<E: Entity>(&mut self) -> Result<E, Rejection> {
+        let entity = E::decode_untagged(self.body).map_err(|error| self.refused(error))?;
+        if let Some(index) = &mut self.index {
+            index(entity.facts())?;
+        }
+        Ok(entity)
+    }
+
+    fn facts_only(&mut self) -> Result<(), Rejection> {
+        let Some(index) = self.index.take() else { return Ok(()) };
+        index((self.kind.def().facts)(self.body).map_err(|error| self.refused(error))?)
+    }
+}
+
 impl Snapshot {
     /// The snapshot after these changes, all or none of them.
     ///
@@ -92,7 +124,7 @@ impl Snapshot {
         let mut next = Self { epoch, version, ..self.clone() };
         for change in changes {
             match change {
-                Change::Put(record) => next.put(record)?,
+                Change::Put(record) => next.put(record.kind, record.id, &record.body, None)?,
                 Change::Delete { kind, id } => next.delete(*kind, *id),
             }
         }
@@ -100,35 +132,35 @@ impl Snapshot {
         Ok(next)
     }
 
-    /// Compiles one record in, in the place of what is there under its id.
-    pub(super) fn put(&mut self, record: &Record) -> Result<(), Rejection> {
-        let (kind, id) = (record.kind, record.id);
-        let body = |error: BodyError| Rejection::new(Reason::Invalid, kind, id, "", error);
-        let body_bytes = &record.body;
+    /// Compiles one entity in, in the place of what is there under its id. `index` is told what indexes need to know of it.
+    pub(super) fn put<'a>(
+        &mut self,
+        kind: Kind,
+        id: Id,
+        body: &'a [u8],
+        index: Option<Index<'a>>,
+    ) -> Result<(), Rejection> {
+        let mut reading = Reading { kind, id, body, index };
         match kind {
-            Kind::Service => self.put_service(kinds::services::Service::decode(body_bytes).map_err(body)?),
-            Kind::Route => self.put_route(&kinds::routes::Route::decode(body_bytes).map_err(body)?)?,
-            Kind::Consumer => self.put_consumer(kinds::consumers::Consumer::decode(body_bytes).map_err(body)?),
-            Kind::Plugin => self.put_plugin(&kinds::plugins::Plugin::decode(body_bytes).map_err(body)?)?,
-            Kind::Upstream => self.put_upstream(kinds::upstreams::Upstream::decode(body_bytes).map_err(body)?),
-            Kind::Target => self.put_target(&kinds::targets::Target::decode(body_bytes).map_err(body)?)?,
-            Kind::Certificate => {
-                self.put_certificate(&kinds::certificates::Certificate::decode(body_bytes).map_err(body)?)?;
-            }
+            Kind::Service => self.put_service(reading.entity()?),
+            Kind::Route => self.put_route(&reading.entity()?)?,
+            Kind::Consumer => self.put_consumer(reading.entity()?),
+            Kind::Plugin => self.put_plugin(&reading.entity()?)?,
+            Kind::Upstream => self.put_upstream(reading.entity()?),
+            Kind::Target => self.put_target(&reading.entity()?)?,
+            Kind::Certificate => self.put_certificate(&reading.entity()?)?,
             Kind::Sni => {
-                let sni = kinds::snis::Sni::decode(body_bytes).map_err(body)?;
+                let sni: kinds::snis::Sni = reading.entity()?;
                 self.snis.insert(id.0, Sni { certificate: sni.certificate.id });
             }
             Kind::CaCertificate => {
-                let ca = kinds::ca_certificates::CaCertificate::decode(body_bytes).map_err(body)?;
+                let ca: kinds::ca_certificates::CaCertificate = reading.entity()?;
                 self.ca_certificates.insert(id.0, ca.cert.into());
             }
-            Kind::KeyauthCredential => {
-                self.put_keyauth(kinds::keyauth_credentials::KeyauthCredential::decode(body_bytes).map_err(body)?);
-            }
-            Kind::JwtSecret => self.put_jwt(kinds::jwt_secrets::JwtSecret::decode(body_bytes).map_err(body)?)?,
-            // No request needs them yet: the catalog, which has read the body, has all that events tell.
-            Kind::KeySet | Kind::Key => {}
+            Kind::KeyauthCredential => self.put_keyauth(reading.entity()?),
+            Kind::JwtSecret => self.put_jwt(reading.entity()?)?,
+            // No request needs them yet: the catalog has all that events tell.
+            Kind::KeySet | Kind::Key => reading.facts_only()?,
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod held;
 pub mod live;
 mod load;
 
+pub(crate) use beside::Beside;
 pub use compile::{Reason, Rejection};
 pub use held::Held;
 pub use live::Live;

@@ -124,7 +124,7 @@ macro_rules! body {
                 out.extend_from_slice(&self.tail);
             }
 
-            fn read_fields(input: &mut $crate::body::Reader<'_>) -> Result<Self, $crate::body::BodyError> {
+            pub(crate) fn read_fields(input: &mut $crate::body::Reader<'_>) -> Result<Self, $crate::body::BodyError> {
                 let mut record = Self::default();
                 $(
                     if input.is_empty() {

@@ -8,7 +8,7 @@ use crate::body::BodyError;
 use crate::few::Few;
 use crate::kind::{Facts, KINDS, Ref, Unique};
 use crate::trie::{self, Trie};
-use crate::{Change, Id, Kind, Record, meter};
+use crate::{Change, Head, Id, Kind, Record, meter};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -312,7 +312,7 @@ impl<B: Body> Catalog<B> {
         }
         let mut new_refs = Vec::new();
         for (record, draft) in puts {
-            let (refs, duplicates) = next.add(record, draft);
+            let (refs, duplicates) = next.add((record.kind, record.id), draft);
             new_refs.extend(refs.into_iter().map(|link| (record.kind, record.id, link)));
             conflicts.extend(duplicates);
         }
@@ -377,25 +377,14 @@ impl<B: Body> Catalog<B> {
     }
 
     fn draft(record: &Record) -> Result<Draft<B>, BodyError> {
-        let Facts { refs, uniques, .. } = (record.kind.def().facts)(&record.body)?;
-        let entry = Entry {
-            version: record.version,
-            tag: record.tag,
-            body: B::of(&record.body),
-            refs: refs.iter().map(Link::from).collect(),
-            uniques: uniques
-                .iter()
-                .map(|unique| trie::split(Unique::key(record.kind, unique.field, &unique.value)))
-                .collect(),
-        };
-        Ok(Draft { entry, refs, uniques })
+        let facts = (record.kind.def().facts)(&record.body)?;
+        Ok(Draft::new(&record.head(), facts, B::of(&record.body)))
     }
 
     /// Adds an entity, or replaces one that has given up what it will not have any more; indexes are touched only where
     /// they change.
-    fn add(&mut self, record: &Record, draft: Draft<B>) -> (Vec<Ref>, Vec<Conflict>) {
+    fn add(&mut self, (kind, id): (Kind, Id), draft: Draft<B>) -> (Vec<Ref>, Vec<Conflict>) {
         let Draft { entry, refs, uniques } = draft;
-        let (kind, id) = (record.kind, record.id);
         let mut duplicates = Vec::new();
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
             let key = trie::join(*key);
@@ -420,11 +409,8 @@ impl<B: Body> Catalog<B> {
     fn link(&mut self, link: &Link, kind: Kind, id: Id) {
         let index = &mut self.children[link.kind.index()];
         let parent = u128::from_be_bytes(link.id);
-        match index.get_mut(parent) {
-            None => {
-                index.insert(parent, Children::One((kind, id.to_bytes())));
-            }
-            Some(children) => children.add(kind, id),
+        if let Some(children) = index.hold(parent, Children::One((kind, id.to_bytes()))) {
+            children.add(kind, id);
         }
     }
 
@@ -450,14 +436,29 @@ impl<B: Body> Loader<B> {
     /// # Errors
     /// A body that cannot be read, or a unique value that another record has.
     pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
-        self.catalog.remove(record.kind, record.id);
         let draft = Catalog::draft(record);
         let draft = draft.map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
-        let (refs, duplicates) = self.catalog.add(record, draft);
+        self.add((record.kind, record.id), draft)
+    }
+
+    /// As [`Catalog::add`], and cheaper: nothing here is shared, and nearly always the entity is new.
+    fn add(&mut self, (kind, id): (Kind, Id), draft: Draft<B>) -> Result<(), Conflict> {
+        let (Draft { entry, refs, uniques }, catalog) = (draft, &mut self.catalog);
+        catalog.remove(kind, id);
+        for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
+            if let Some(&mut holder) = catalog.uniques.hold(trie::join(*key), id)
+                && holder != id
+            {
+                return Err(Conflict::Duplicate { kind, id, field, value, holder });
+            }
+        }
+        entry.refs.iter().for_each(|link| catalog.link(link, kind, id));
+        catalog.digest = catalog.digest.wrapping_add(entry.tag);
+        catalog.entries[kind.index()].insert(id.0, Arc::new(entry));
         // What already resolves needs no second look, so that loading parents first keeps nothing aside.
-        let unresolved = refs.into_iter().filter(|link| !self.catalog.contains(link.kind, link.id));
-        self.refs.extend(unresolved.map(|link| (record.kind, record.id, link)));
-        duplicates.into_iter().next().map_or(Ok(()), Err)
+        let unresolved = refs.into_iter().filter(|link| !catalog.contains(link.kind, link.id));
+        self.refs.extend(unresolved.map(|link| (kind, id, link)));
+        Ok(())
     }
 
     /// What has been loaded so far.
@@ -474,6 +475,31 @@ impl<B: Body> Loader<B> {
         let dangling = self.refs.iter().filter_map(|(kind, id, link)| self.catalog.dangling(*kind, *id, link));
         let conflicts: Vec<_> = dangling.take(CONFLICTS_MAX).collect();
         if conflicts.is_empty() { Ok(self.catalog) } else { Err(conflicts) }
+    }
+}
+
+impl Loader<()> {
+    /// As [`Loader::put`], where somebody has read the body already.
+    ///
+    /// # Errors
+    /// A unique value that another record has.
+    pub fn put_facts(&mut self, head: &Head, facts: Facts) -> Result<(), Conflict> {
+        self.add((head.kind, head.id), Draft::new(head, facts, ()))
+    }
+}
+
+impl<B> Draft<B> {
+    fn new(head: &Head, facts: Facts, body: B) -> Self {
+        let Facts { refs, uniques } = facts;
+        let key = |unique: &Unique| trie::split(Unique::key(head.kind, unique.field, &unique.value));
+        let entry = Entry {
+            version: head.version,
+            tag: head.tag,
+            body,
+            refs: refs.iter().map(Link::from).collect(),
+            uniques: uniques.iter().map(key).collect(),
+        };
+        Self { entry, refs, uniques }
     }
 }
 

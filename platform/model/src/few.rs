@@ -24,13 +24,11 @@ impl<T> Deref for Few<T> {
 
 impl<T> FromIterator<T> for Few<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
-        let mut elements: Vec<T> = elements.into_iter().collect();
-        match (elements.len(), elements.pop()) {
-            (1, Some(one)) => Self::One(one),
-            (_, last) => {
-                elements.extend(last);
-                Self::Many(elements.into())
-            }
+        let mut elements = elements.into_iter();
+        match (elements.next(), elements.next()) {
+            (None, _) => Self::Many(Box::default()),
+            (Some(one), None) => Self::One(one),
+            (Some(first), Some(second)) => Self::Many([first, second].into_iter().chain(elements).collect()),
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct KindDef {
     pub to_json: ToJson,
     /// What indexes need to know of an entity.
     pub facts: fn(&[u8]) -> Result<Facts, BodyError>,
+    /// The tags of an entity.
+    pub tags: fn(&[u8]) -> Result<Tags, BodyError>,
     /// The name of its struct, and what the struct is made of.
     #[cfg(test)]
     pub(crate) shape: fn(&mut crate::body::shape::Shapes) -> String,
@@ -95,15 +97,25 @@ pub(crate) const fn body_version(appended: &[Appended]) -> u16 {
     }
 }
 
-/// What indexes need to know of an entity: what it refers to, what must be unique, its tags.
+/// What indexes need to know of an entity: what it refers to, what must be unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Foreign keys that are set.
     pub refs: Vec<Ref>,
     /// Values that no other entity of the kind may have.
     pub uniques: Vec<Unique>,
-    /// Tags.
-    pub tags: Tags,
+}
+
+/// A typed entity, of any kind.
+pub trait Entity: Sized {
+    /// The entity in these bytes without its tags, which are checked all the same.
+    ///
+    /// # Errors
+    /// When the bytes are too many or do not hold its fields.
+    fn decode_untagged(bytes: &[u8]) -> Result<Self, BodyError>;
+
+    /// What indexes need to know of it.
+    fn facts(&self) -> Facts;
 }
 
 /// A foreign key that is set.

@@ -20,7 +20,7 @@ mod tests;
 pub mod upstreams;
 
 use crate::Kind;
-use crate::body::{ForeignKey, Tags, words};
+use crate::body::{ForeignKey, words};
 use crate::kind::{Facts, Ref, Unique};
 use crate::schema::{Field, Rule, Type, text};
 
@@ -65,11 +65,6 @@ pub(crate) const PROTOCOLS: Field = Field::set("protocols", &PROTOCOL).required(
 
 /// Collects what indexes need to know of an entity.
 impl Facts {
-    /// Facts that begin with the entity's tags.
-    pub(crate) fn tagged(tags: Tags) -> Self {
-        Self { tags, ..Self::default() }
-    }
-
     /// A foreign key, if set.
     pub(crate) fn refers(mut self, field: &'static str, kind: Kind, key: Option<ForeignKey>, cascade: bool) -> Self {
         self.refs.extend(key.map(|key| Ref { field, kind, id: key.id, cascade }));
@@ -101,10 +96,21 @@ macro_rules! def {
             schema: &SCHEMA,
             to_body: |canonical| $crate::body::typed::<$entity>(canonical)?.encode(),
             to_json: |bytes| $crate::body::json(&$entity::decode(bytes)?),
-            facts: |bytes| Ok(facts($entity::decode(bytes)?)),
+            facts: |bytes| <$entity as $crate::kind::Entity>::decode_untagged(bytes).map(|entity| facts(&entity)),
+            tags: |bytes| Ok($entity::decode(bytes)?.tags),
             #[cfg(test)]
             shape: <$entity as $crate::body::shape::Shape>::shape,
         };
+
+        impl $crate::kind::Entity for $entity {
+            fn decode_untagged(bytes: &[u8]) -> Result<Self, $crate::body::BodyError> {
+                Self::read_fields(&mut $crate::body::Reader::without_tags(bytes)?)
+            }
+
+            fn facts(&self) -> $crate::kind::Facts {
+                facts(self)
+            }
+        }
     };
 }
 pub(crate) use def;

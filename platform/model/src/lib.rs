@@ -24,4 +24,4 @@ pub mod trie;
 pub use catalog::Catalog;
 pub use id::Id;
 pub use kind::Kind;
-pub use record::{Change, Record};
+pub use record::{Change, Head, Record};

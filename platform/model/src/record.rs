@@ -22,7 +22,26 @@ pub struct Record {
     pub body: Arc<[u8]>,
 }
 
+/// A record without its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// See [`Record::kind`].
+    pub kind: Kind,
+    /// See [`Record::id`].
+    pub id: Id,
+    /// See [`Record::version`].
+    pub version: u64,
+    /// See [`Record::tag`].
+    pub tag: u64,
+}
+
 impl Record {
+    /// All of it but the body.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head { kind: self.kind, id: self.id, version: self.version, tag: self.tag }
+    }
+
     /// The tag of an entity with this content: what [`Record::tag`] must be on the control plane.
     #[must_use]
     pub fn tag_of(kind: Kind, id: Id, body: &[u8]) -> u64 {

@@ -6,6 +6,7 @@
 //! of Admin API lists. Where a node is not shared, a change is made in place: loading does not copy.
 
 use crate::meter;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Bits of the key that one level looks at; the last level looks at the three that remain.
@@ -95,9 +96,23 @@ impl<V: Clone> Trie<V> {
 
     /// Puts `value` under `key` and returns what was there before.
     pub fn insert(&mut self, key: u128, value: V) -> Option<V> {
-        let before = insert(&mut self.root, 0, key, value);
-        self.len += usize::from(before.is_none());
-        before
+        match insert(&mut self.root, 0, key, value) {
+            None => {
+                self.len += 1;
+                None
+            }
+            Some((held, value)) => {
+                meter::visited(1);
+                Some(std::mem::replace(held, value))
+            }
+        }
+    }
+
+    /// Puts `value` under `key` unless there is one, for a change in place. Then that is returned, and `value` is lost.
+    pub fn hold(&mut self, key: u128, value: V) -> Option<&mut V> {
+        let held = insert(&mut self.root, 0, key, value).map(|(held, _)| held);
+        self.len += usize::from(held.is_none());
+        held
     }
 
     /// The value under `key` for a change in place; what other clones see is copied first.
@@ -250,7 +265,8 @@ pub(crate) fn join(halves: [u64; 2]) -> u128 {
     (u128::from(halves[0]) << 64) | u128::from(halves[1])
 }
 
-fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) -> Option<V> {
+/// Adds a leaf, or returns the value that is under its key already together with the one that was not put there.
+fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) -> Option<(&mut V, V)> {
     let node = Arc::make_mut(node);
     let at = group(key, level);
     if node.bitmap & (1 << at) == 0 {
@@ -258,32 +274,31 @@ fn insert<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128, value: V) ->
         return None;
     }
     let index = node.index(at);
-    match &mut node.slots[index] {
+    let slot = &mut node.slots[index];
+    if let Slot::Leaf(found, _) = slot
+        && join(*found) != key
+    {
+        let displaced = (join(*found), std::mem::replace(slot, Slot::Branch(Arc::default())));
+        if let Slot::Branch(below) = slot {
+            *Arc::make_mut(below) = pair(level + 1, displaced, (key, Slot::Leaf(split(key), value)));
+        }
+        return None;
+    }
+    match slot {
         Slot::Branch(child) => insert(child, level + 1, key, value),
-        Slot::Leaf(found, held) if join(*found) == key => {
-            meter::visited(1);
-            Some(std::mem::replace(held, value))
-        }
-        Slot::Leaf(found, _) => {
-            let displaced = join(*found);
-            let leaf = node.take(at);
-            node.add(at, Slot::Branch(pair(level + 1, (displaced, leaf), key, value)));
-            None
-        }
+        Slot::Leaf(_, held) => Some((held, value)),
     }
 }
 
-/// The smallest subtree that holds a displaced leaf, given with its key, and a new entry with another key.
-fn pair<V: Clone>(level: u32, displaced: (u128, Slot<V>), key: u128, value: V) -> Arc<Node<V>> {
-    let (old, new) = (group(displaced.0, level), group(key, level));
-    let mut node = Node::default();
-    if old == new {
-        node.add(new, Slot::Branch(pair(level + 1, displaced, key, value)));
-    } else {
-        node.add(old, displaced.1);
-        node.add(new, Slot::Leaf(split(key), value));
-    }
-    Arc::new(node)
+/// The smallest subtree that holds two leaves, given with their keys, which differ.
+fn pair<V>(level: u32, one: (u128, Slot<V>), other: (u128, Slot<V>)) -> Node<V> {
+    let [at, or] = [one.0, other.0].map(|key| group(key, level));
+    let slots: Box<[Slot<V>]> = match at.cmp(&or) {
+        Ordering::Less => Box::new([one.1, other.1]),
+        Ordering::Greater => Box::new([other.1, one.1]),
+        Ordering::Equal => Box::new([Slot::Branch(Arc::new(pair(level + 1, one, other)))]),
+    };
+    Node { bitmap: 1 << at | 1 << or, slots }
 }
 
 fn remove<V: Clone>(node: &mut Arc<Node<V>>, level: u32, key: u128) -> Option<V> {
@@ -322,12 +337,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_as_an_ordered_map(ops in proptest::collection::vec((keys(), any::<Option<u8>>()), 0..200), probe in keys()) {
+        fn behaves_as_an_ordered_map(ops in proptest::collection::vec((keys(), any::<Option<(u8, bool)>>()), 0..200), probe in keys()) {
             let mut model = BTreeMap::new();
             let mut trie = Trie::new();
             for (key, value) in ops {
                 match value {
-                    Some(value) => prop_assert_eq!(trie.insert(key, value), model.insert(key, value)),
+                    Some((value, true)) => prop_assert_eq!(trie.insert(key, value), model.insert(key, value)),
+                    Some((value, false)) => {
+                        prop_assert_eq!(trie.hold(key, value).copied(), model.get(&key).copied());
+                        model.entry(key).or_insert(value);
+                    }
                     None => prop_assert_eq!(trie.remove(key), model.remove(&key)),
                 }
             }

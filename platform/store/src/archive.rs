@@ -15,7 +15,7 @@ use crate::layout::remove;
 use crate::pending::{Pending, Take};
 use crate::quarantine;
 use crate::run::{self, Cursor, Home, Run, Span, Writer};
-use crate::seal::{Root, seal};
+use crate::seal::{Root, Sealer};
 use crate::tree::TreeError;
 
 /// The base is written anew when the newer runs together have half its size.
@@ -103,10 +103,11 @@ impl Archive {
 
     /// Checks the hash of every chunk, without decompressing anything, and says how many bytes that were so far.
     pub(crate) fn verify(&self, read: &mut dyn FnMut(u64)) -> Result<(), TreeError> {
-        let mut bytes = 0;
+        let (mut bytes, mut kept) = (0, Vec::new());
         for run in &self.runs {
             for chunk in 0..run.chunks() {
-                bytes += run.verify(chunk)?.len() as u64;
+                run.verify(chunk, &mut kept)?;
+                bytes += kept.len() as u64;
                 read(bytes);
             }
         }
@@ -139,7 +140,7 @@ impl Archive {
     /// As [`Archive::walk`], piece by piece.
     pub(crate) fn begin_walk(&self) -> Result<Walk, TreeError> {
         let (merge, root) = (Merge::new(&self.runs)?, self.root().clone());
-        Ok(Walk { merge, generation: self.home.generation, root, records: 0, sum: 0 })
+        Ok(Walk { merge, sealer: Box::new(Sealer::new(self.home.generation)), root, records: 0, sum: 0 })
     }
 
     /// The archive with the changes up to the commit of `root` added, durably, and merged as is due. The files of this
@@ -199,7 +200,8 @@ pub(crate) fn remove_all(gen_dir: &Path) {
 /// A run of which every chunk passes its hash.
 fn whole_run(home: &Home, span: Span) -> Result<Run, TreeError> {
     let run = Run::open(home, span)?;
-    (0..run.chunks()).try_for_each(|chunk| run.verify(chunk).map(drop))?;
+    let mut kept = Vec::new();
+    (0..run.chunks()).try_for_each(|chunk| run.verify(chunk, &mut kept))?;
     Ok(run)
 }
 
@@ -281,7 +283,7 @@ impl Merge {
 /// A reading of all records that goes on piece by piece.
 pub(crate) struct Walk {
     merge: Merge,
-    generation: u64,
+    sealer: Box<Sealer>,
     root: Root,
     records: u64,
     sum: u64,
@@ -290,11 +292,11 @@ pub(crate) struct Walk {
 impl Walk {
     /// Hands over the next record, if there is one; whether all were those of the root is said at the end.
     pub(crate) fn next<E: From<TreeError>>(&mut self, take: Take<'_, E>) -> Result<bool, E> {
-        let Walk { merge, generation, root, records, sum } = self;
+        let Walk { merge, sealer, root, records, sum } = self;
         let more = merge.next::<E>(&mut |key, value| {
             let Some(value) = value else { return Ok(()) };
             *records += 1;
-            *sum = sum.wrapping_add(seal(*generation, &key, value));
+            *sum = sum.wrapping_add(sealer.seal(&key, value));
             take(key, value)
         })?;
         if more || (*records, *sum) == (root.records, root.sum) {
@@ -311,6 +313,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crate::Change;
+    use crate::seal::seal;
 
     type Model = BTreeMap<Key, Vec<u8>>;
 

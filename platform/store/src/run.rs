@@ -298,40 +298,41 @@ impl Run {
         sync_data(&self.file)
     }
 
-    /// Checks the hash of a chunk, and returns its bytes as they are kept.
-    pub(crate) fn verify(&self, chunk: usize) -> Result<Vec<u8>, TreeError> {
+    /// Checks the hash of a chunk, and makes `kept` its bytes as they are kept.
+    pub(crate) fn verify(&self, chunk: usize, kept: &mut Vec<u8>) -> Result<(), TreeError> {
         let Some(entry) = self.index.get(chunk) else { return Err(self.wrong("it has no such chunk")) };
         if u64::from(entry.kept) > self.bytes {
             return Err(self.wrong("a chunk longer than the file"));
         }
-        let mut kept = vec![0; entry.kept as usize];
+        kept.resize(entry.kept as usize, 0);
         read_point(&self.path)?;
-        self.file.read_exact_at(&mut kept, entry.offset).map_err(|error| match error.kind() {
+        self.file.read_exact_at(kept, entry.offset).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.wrong("it ends too soon"),
             _ => TreeError::Io(error),
         })?;
-        if chunk_hash(self.home.generation, entry.offset, &kept) != entry.hash {
+        if chunk_hash(self.home.generation, entry.offset, kept) != entry.hash {
             return Err(self.wrong("a chunk fails its hash"));
         }
-        Ok(kept)
+        Ok(())
     }
 
-    /// A chunk, verified and decompressed.
-    fn chunk(&self, chunk: usize) -> Result<Vec<u8>, TreeError> {
-        let kept = self.verify(chunk)?;
+    /// A chunk, verified and decompressed into `bytes`; `kept` is where it is read into.
+    fn chunk(&self, chunk: usize, kept: &mut Vec<u8>, bytes: &mut Vec<u8>) -> Result<(), TreeError> {
+        self.verify(chunk, kept)?;
         match self.index.get(chunk) {
-            Some(entry @ Entry { codec: Codec::Sealed, .. }) => self.sealed_again(entry, &kept),
-            Some(entry) => self.unpacked(entry.codec, kept, entry.plain as usize),
-            None => Err(self.wrong("it has no such chunk")),
+            Some(entry @ Entry { codec: Codec::Sealed, .. }) => *bytes = self.sealed_again(entry, kept)?,
+            Some(Entry { codec: Codec::Plain, .. }) => std::mem::swap(kept, bytes),
+            Some(entry) => self.unpack(kept, entry.plain as usize, bytes)?,
+            None => return Err(self.wrong("it has no such chunk")),
         }
+        Ok(())
     }
 
-    fn unpacked(&self, codec: Codec, kept: Vec<u8>, plain: usize) -> Result<Vec<u8>, TreeError> {
-        if codec == Codec::Plain {
-            return Ok(kept);
-        }
-        let bytes = lz4_flex::block::decompress(&kept, plain).ok().filter(|bytes| bytes.len() == plain);
-        bytes.ok_or_else(|| self.wrong("a chunk does not decompress"))
+    /// Decompresses what becomes `plain` bytes.
+    fn unpack(&self, packed: &[u8], plain: usize, bytes: &mut Vec<u8>) -> Result<(), TreeError> {
+        bytes.resize(plain, 0);
+        let unpacked = lz4_flex::block::decompress_into(packed, bytes).ok().filter(|unpacked| *unpacked == plain);
+        unpacked.map(drop).ok_or_else(|| self.wrong("a chunk does not decompress"))
     }
 
     /// The bytes of a sealed chunk as if it were not one: with every value as it is sealed everywhere else.
@@ -339,13 +340,16 @@ impl Run {
         let closed = || self.wrong("a chunk does not open with its key");
         let what = What::Chunk { to: self.span.to, offset: entry.offset };
         let within = self.home.cipher.with_open(what, kept, <[u8]>::to_vec).ok_or_else(closed)?;
-        let (codec, packed) = match within.split_first() {
-            Some((0, packed)) => (Codec::Plain, packed),
-            Some((1, packed)) => (Codec::Lz4, packed),
+        let mut unpacked = Vec::new();
+        let plain = match within.split_first() {
+            Some((0, plain)) => plain,
+            Some((1, packed)) => {
+                self.unpack(packed, entry.plain as usize, &mut unpacked)?;
+                &unpacked
+            }
             _ => return Err(self.wrong("a chunk makes no sense")),
         };
-        let plain = self.unpacked(codec, packed.to_vec(), entry.plain as usize)?;
-        let (mut rest, mut chunk) = (plain.as_slice(), Vec::with_capacity(plain.len() + plain.len() / 8));
+        let (mut rest, mut chunk) = (plain, Vec::with_capacity(plain.len() + plain.len() / 8));
         while !rest.is_empty() {
             let record = take_packed(&mut rest).ok_or_else(|| self.wrong("a chunk makes no sense"))?;
             chunk.extend_from_slice(&key_bytes(&record.key));
@@ -362,7 +366,8 @@ impl Run {
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Option<Vec<u8>>>, TreeError> {
         let after = self.index.partition_point(|entry| entry.first <= *key);
         let Some(chunk) = after.checked_sub(1) else { return Ok(None) };
-        let bytes = self.chunk(chunk)?;
+        let (mut kept, mut bytes) = (Vec::new(), Vec::new());
+        self.chunk(chunk, &mut kept, &mut bytes)?;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let (found, value) = self.record(&mut rest)?;
@@ -395,6 +400,8 @@ impl Run {
 pub(crate) struct Cursor<R> {
     run: R,
     next_chunk: usize,
+    /// The chunk as it is in the file, and as records: both are room for the next.
+    kept: Vec<u8>,
     bytes: Vec<u8>,
     /// Where the record after the current one begins.
     at: usize,
@@ -404,7 +411,7 @@ pub(crate) struct Cursor<R> {
 impl<R: Deref<Target = Run>> Cursor<R> {
     /// Stands on the first record.
     pub(crate) fn new(run: R) -> Result<Cursor<R>, TreeError> {
-        let mut cursor = Cursor { run, next_chunk: 0, bytes: Vec::new(), at: 0, current: None };
+        let mut cursor = Cursor { run, next_chunk: 0, kept: Vec::new(), bytes: Vec::new(), at: 0, current: None };
         cursor.advance()?;
         Ok(cursor)
     }
@@ -427,7 +434,7 @@ impl<R: Deref<Target = Run>> Cursor<R> {
                 self.current = None;
                 return Ok(());
             }
-            self.bytes = self.run.chunk(self.next_chunk)?;
+            self.run.chunk(self.next_chunk, &mut self.kept, &mut self.bytes)?;
             (self.next_chunk, self.at) = (self.next_chunk + 1, 0);
         }
         let mut rest = self.bytes.get(self.at..).unwrap_or_default();

@@ -56,13 +56,28 @@ pub(crate) fn hasher(purpose: Purpose, generation: u64, number: u64) -> Xxh3 {
     Xxh3::with_seed(seed.digest())
 }
 
+/// Seals the records of one generation. Whoever seals many keeps one: the seed is the same for all.
+#[derive(Clone)]
+pub(crate) struct Sealer(Xxh3);
+
+impl Sealer {
+    pub(crate) fn new(generation: u64) -> Sealer {
+        Sealer(hasher(Purpose::Record, generation, 0))
+    }
+
+    /// The seal of a record.
+    pub(crate) fn seal(&self, key: &Key, value: &[u8]) -> u64 {
+        let mut hasher = self.0.clone();
+        hasher.update(&key_bytes(key));
+        hasher.update(&(value.len() as u64).to_le_bytes());
+        hasher.update(value);
+        hasher.digest()
+    }
+}
+
 /// The seal of a record.
 pub(crate) fn seal(generation: u64, key: &Key, value: &[u8]) -> u64 {
-    let mut hasher = hasher(Purpose::Record, generation, 0);
-    hasher.update(&key_bytes(key));
-    hasher.update(&(value.len() as u64).to_le_bytes());
-    hasher.update(value);
-    hasher.digest()
+    Sealer::new(generation).seal(key, value)
 }
 
 pub(crate) fn key_bytes(key: &Key) -> [u8; 18] {

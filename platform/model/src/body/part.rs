@@ -26,6 +26,8 @@ pub trait Part: Sized {
 #[derive(Debug)]
 pub struct Reader<'a> {
     pub(super) bytes: &'a [u8],
+    /// Whether tags become part of what is read, or are only checked.
+    pub(super) keeps_tags: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -34,7 +36,20 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the body is larger than an entity may be.
     pub fn new(bytes: &'a [u8]) -> Result<Self, BodyError> {
-        if bytes.len() > BODY_BYTES_MAX { Err(BodyError::TooLarge(bytes.len())) } else { Ok(Self { bytes }) }
+        if bytes.len() > BODY_BYTES_MAX { Err(BodyError::TooLarge(bytes.len())) } else { Ok(Self::of(bytes)) }
+    }
+
+    /// The same for who looks at no tags: they are checked as ever, and left out.
+    ///
+    /// # Errors
+    /// When the body is larger than an entity may be.
+    pub fn without_tags(bytes: &'a [u8]) -> Result<Self, BodyError> {
+        Ok(Self { keeps_tags: false, ..Self::new(bytes)? })
+    }
+
+    /// Reads bytes that are part of a body.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, keeps_tags: true }
     }
 
     /// Whether everything was read.
@@ -66,6 +81,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the input ends in it or it has more than 64 bits.
     pub fn varint(&mut self) -> Result<u64, BodyError> {
+        // Nearly all are lengths of less.
+        if let [byte @ 0..=0x7f, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut value = 0u64;
         for index in 0..VARINT_BYTES_MAX {
             let byte = self.byte()?;
@@ -97,7 +117,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the input is shorter than the length says.
     pub fn part(&mut self) -> Result<Reader<'a>, BodyError> {
-        Ok(Reader { bytes: self.sized()? })
+        Ok(Reader { bytes: self.sized()?, keeps_tags: self.keeps_tags })
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Tags {
 impl Tags {
     /// The tags in the order of the list.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut input = Reader { bytes: self.list.as_deref().unwrap_or_default() };
+        let mut input = Reader::of(self.list.as_deref().unwrap_or_default());
         let count = input.varint().unwrap_or_default();
         (0..count).map_while(move |_| input.text().ok())
     }
@@ -72,16 +72,21 @@ impl Part for Tags {
             return Ok(Self::default());
         }
         let (from, count) = (input.bytes, input.varint()?);
-        let mut texts = Reader { bytes: input.bytes };
+        let mut texts = Reader::of(input.bytes);
         for _ in 0..count {
-            input.sized()?;
+            match input.bytes {
+                [len @ 0..=0x7f, rest @ ..] if rest.len() >= usize::from(*len) => {
+                    input.bytes = rest.get(usize::from(*len)..).unwrap_or_default();
+                }
+                _ => drop(input.sized()?),
+            }
         }
         let list = from.get(..from.len() - input.bytes.len()).unwrap_or_default();
         // The lengths are ASCII as well where every text is short: one look at all instead of one at each.
         if !list.is_ascii() {
             (0..count).try_for_each(|_| texts.text().map(drop))?;
         }
-        Ok(Self { list: Some(list.into()) })
+        Ok(Self { list: input.keeps_tags.then(|| list.into()) })
     }
 }
 
@@ -117,6 +122,11 @@ mod tests {
             let tags = Tags::read(&mut input).map(|tags| list(&tags)).ok();
             prop_assert_eq!(&tags, &List::read(&mut same).ok());
             prop_assert!(tags.is_none() || input.bytes.len() == same.bytes.len());
+            let mut untagged = Reader::without_tags(&bytes).unwrap();
+            let checked = Tags::read(&mut untagged);
+            let read = Tags::read(&mut Reader::of(&bytes));
+            prop_assert_eq!(checked, read.map(|_| Tags::default()));
+            prop_assert_eq!(untagged.bytes, input.bytes);
         }
     }
 }

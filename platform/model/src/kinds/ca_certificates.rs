@@ -58,8 +58,8 @@ fn authority(cx: &CheckCx<'_>, entity: &Object, found: &mut Violations) {
     }
 }
 
-fn facts(certificate: CaCertificate) -> Facts {
-    Facts::tagged(certificate.tags).unique("cert_digest", certificate.cert_digest)
+fn facts(certificate: &CaCertificate) -> Facts {
+    Facts::default().unique("cert_digest", certificate.cert_digest.clone())
 }
 
 def!(CaCertificate, CaCertificate, "ca_certificates", "ca_certificates", "ca_certificates");

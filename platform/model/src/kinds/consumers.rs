@@ -42,8 +42,8 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
-fn facts(consumer: Consumer) -> Facts {
-    Facts::tagged(consumer.tags).unique("username", consumer.username).unique("custom_id", consumer.custom_id)
+fn facts(consumer: &Consumer) -> Facts {
+    Facts::default().unique("username", consumer.username.clone()).unique("custom_id", consumer.custom_id.clone())
 }
 
 def!(Consumer, Consumer, "consumers", "consumers", "consumers");

@@ -104,10 +104,10 @@ fn public_key(cx: &CheckCx<'_>, entity: &Object, found: &mut Violations) {
     }
 }
 
-fn facts(secret: JwtSecret) -> Facts {
-    Facts::tagged(secret.tags)
+fn facts(secret: &JwtSecret) -> Facts {
+    Facts::default()
         .refers("consumer", Kind::Consumer, Some(secret.consumer), true)
-        .unique("key", Some(secret.key))
+        .unique("key", Some(secret.key.clone()))
 }
 
 def!(JwtSecret, JwtSecret, "jwt_secrets", "jwts", "jwt");

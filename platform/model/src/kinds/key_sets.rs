@@ -33,8 +33,8 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
-fn facts(set: KeySet) -> Facts {
-    Facts::tagged(set.tags).unique("name", set.name)
+fn facts(set: &KeySet) -> Facts {
+    Facts::default().unique("name", set.name.clone())
 }
 
 def!(KeySet, KeySet, "key_sets", "key-sets", "key-sets");

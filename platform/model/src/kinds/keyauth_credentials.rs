@@ -51,10 +51,10 @@ const APPENDED: &[Appended] = &[Appended {
     used: |body| Ok(KeyauthCredential::decode(body)?.expires_at.is_some()),
 }];
 
-fn facts(credential: KeyauthCredential) -> Facts {
-    Facts::tagged(credential.tags)
+fn facts(credential: &KeyauthCredential) -> Facts {
+    Facts::default()
         .refers("consumer", Kind::Consumer, Some(credential.consumer), true)
-        .unique("key", Some(credential.key))
+        .unique("key", Some(credential.key.clone()))
 }
 
 def!(KeyauthCredential, KeyauthCredential, "keyauth_credentials", "key-auths", "key-auth", appended APPENDED);

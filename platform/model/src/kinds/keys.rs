@@ -106,11 +106,11 @@ fn pem_key(cx: &CheckCx<'_>, entity: &Object, found: &mut Violations) {
     }
 }
 
-fn facts(key: Key) -> Facts {
+fn facts(key: &Key) -> Facts {
     let set = key.set.map(|set| set.id.to_string()).unwrap_or_default();
-    Facts::tagged(key.tags)
+    Facts::default()
         .refers("set", Kind::KeySet, key.set, true)
-        .unique("name", key.name)
+        .unique("name", key.name.clone())
         .unique("kid,set", Some(format!("{}:{set}", key.kid)))
 }
 

@@ -61,14 +61,14 @@ pub static SCHEMA: Schema = Schema {
     subschema: Some(crate::plugins::subschema),
 };
 
-fn facts(plugin: Plugin) -> Facts {
+fn facts(plugin: &Plugin) -> Facts {
     let part = |key: Option<ForeignKey>| key.map(|key| key.id.to_string()).unwrap_or_default();
     let scope = format!("{}:{}:{}:{}", plugin.name, part(plugin.route), part(plugin.service), part(plugin.consumer));
-    Facts::tagged(plugin.tags)
+    Facts::default()
         .refers("route", Kind::Route, plugin.route, true)
         .refers("service", Kind::Service, plugin.service, true)
         .refers("consumer", Kind::Consumer, plugin.consumer, true)
-        .unique("instance_name", plugin.instance_name)
+        .unique("instance_name", plugin.instance_name.clone())
         .unique("name,route,service,consumer", Some(scope))
 }
 

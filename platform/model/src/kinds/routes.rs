@@ -130,8 +130,8 @@ pub static SCHEMA: Schema = Schema {
     subschema: Some(route::subschema),
 };
 
-fn facts(route: Route) -> Facts {
-    Facts::tagged(route.tags).refers("service", Kind::Service, route.service, false).unique("name", route.name)
+fn facts(route: &Route) -> Facts {
+    Facts::default().refers("service", Kind::Service, route.service, false).unique("name", route.name.clone())
 }
 
 def!(Route, Route, "routes", "routes", "routes");

@@ -97,13 +97,13 @@ const fn tls_only(then_field: &'static str) -> EntityCheck {
     EntityCheck::Conditional { if_field: "protocol", when: NOT_TLS, then_field, then: Then::Null, message: None }
 }
 
-fn facts(service: Service) -> Facts {
-    let mut facts = Facts::tagged(service.tags)
+fn facts(service: &Service) -> Facts {
+    let mut facts = Facts::default()
         .refers("client_certificate", Kind::Certificate, service.client_certificate, false)
-        .unique("name", service.name);
+        .unique("name", service.name.clone());
     // Kong keeps these as bare ids, and refuses to delete a CA certificate that a service names.
-    for id in service.ca_certificates.into_iter().flatten() {
-        facts = facts.refers("ca_certificates", Kind::CaCertificate, Some(ForeignKey { id }), false);
+    for id in service.ca_certificates.iter().flatten() {
+        facts = facts.refers("ca_certificates", Kind::CaCertificate, Some(ForeignKey { id: *id }), false);
     }
     facts
 }

@@ -42,10 +42,10 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
-fn facts(sni: Sni) -> Facts {
-    Facts::tagged(sni.tags)
+fn facts(sni: &Sni) -> Facts {
+    Facts::default()
         .refers("certificate", Kind::Certificate, Some(sni.certificate), false)
-        .unique("name", Some(sni.name))
+        .unique("name", Some(sni.name.clone()))
 }
 
 def!(Sni, Sni, "snis", "snis", "snis");

@@ -45,9 +45,9 @@ pub static SCHEMA: Schema = Schema {
     subschema: None,
 };
 
-fn facts(target: Target) -> Facts {
+fn facts(target: &Target) -> Facts {
     let place = format!("{}:{}", target.upstream.id, target.target);
-    Facts::tagged(target.tags)
+    Facts::default()
         .refers("upstream", Kind::Upstream, Some(target.upstream), true)
         .unique("upstream,target", Some(place))
 }

@@ -319,10 +319,10 @@ const fn fallback(word: &'static str, words: &'static [&'static str]) -> EntityC
     }
 }
 
-fn facts(upstream: Upstream) -> Facts {
-    Facts::tagged(upstream.tags)
+fn facts(upstream: &Upstream) -> Facts {
+    Facts::default()
         .refers("client_certificate", Kind::Certificate, upstream.client_certificate, false)
-        .unique("name", Some(upstream.name))
+        .unique("name", Some(upstream.name.clone()))
 }
 
 def!(Upstream, Upstream, "upstreams", "upstreams", "upstreams");
