@@ -105,7 +105,7 @@ pub fn sealed_run_seeds() -> Vec<Vec<u8>> {
     let chunk = [value(1, b"a value"), deleted, value(3, b"")].concat();
     let plain = u16::try_from(chunk.len()).unwrap_or(u16::MAX).to_le_bytes();
     let led = |mode: u8, codec: u8, bytes: &[u8]| [&plain[..], &[mode, codec], bytes].concat();
-    vec![led(0, 0, &chunk), led(1, 1, &lz4_flex::block::compress(&chunk))]
+    vec![led(0, 0, &chunk), led(1, 1, &lz4::compress(&chunk))]
 }
 
 fn key_bytes(id: u8) -> [u8; 18] {
@@ -129,7 +129,7 @@ pub fn seeds() -> [Vec<Vec<u8>>; 3] {
     let records = vec![root, part, part_key(&key(1), 0).to_vec()];
 
     let chunk: Vec<u8> = changes.iter().flat_map(|change| record_of(&change.key, change.value.as_deref())).collect();
-    let packed = lz4_flex::block::compress(&chunk);
+    let packed = lz4::compress(&chunk);
     let plain = u16::try_from(chunk.len()).unwrap_or(u16::MAX).to_le_bytes();
     let led = |codec: u8, bytes: &[u8]| [&plain[..], &[codec], bytes].concat();
     [vec![framed, spilled], records, vec![led(0, &chunk), led(1, &packed)]]

@@ -72,9 +72,12 @@ impl Writer {
 
     fn end_chunk(&mut self) -> io::Result<()> {
         let Some(first) = self.first.take() else { return Ok(()) };
-        let packed = lz4_flex::block::compress(&self.chunk);
+        let packed = lz4::compress(&self.chunk);
         // What does not come back is not trusted: a fault of the compressor must not cost the only good copy.
-        let comes_back = || lz4_flex::block::decompress(&packed, self.chunk.len()).is_ok_and(|back| back == self.chunk);
+        let comes_back = || {
+            let mut back = vec![0; self.chunk.len()];
+            lz4::decompress_into(&packed, &mut back) && back == self.chunk
+        };
         let (mut codec, mut kept) = if packed.len() < self.chunk.len() && comes_back() {
             (Codec::Lz4, Cow::from(&packed))
         } else {
