@@ -22,6 +22,7 @@ mod rank;
 mod regexes;
 mod route;
 mod short;
+mod template;
 #[cfg(test)]
 mod tests;
 

@@ -1,15 +1,12 @@
-//! Paths: prefixes, and regular expressions. An expression of the shape that OpenAPI converters write, literals and
-//! whole segments such as `/flights/(?<number>[^#?/]+)$` or `/users/(?<id>\d+)`, is a `Template` with a matcher of its
-//! own; the engine (`regexes`) does the rest. Both agree exactly, which a property test below holds them to.
+//! Paths: prefixes, and regular expressions. Many of those need no engine (`template`); the engine (`regexes`) does the
+//! rest. Both agree exactly, which a property test below holds them to.
 
 use super::query::{Captures, Group};
 use super::radix::Step;
 use super::regexes;
 use super::route::{PATH_BYTES_MAX, RouteError};
+use super::template::Template;
 use std::sync::Arc;
-
-/// Most pieces of a template; an expression with more goes to the engine.
-const PIECES_MAX: usize = 64;
 
 /// One path of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +51,7 @@ impl PathPattern {
     pub(super) fn source(&self) -> &str {
         match self {
             Self::Prefix(prefix) => prefix,
-            Self::Template(template) => &template.source,
+            Self::Template(template) => template.source(),
             Self::Regex(regex) => regex.source.strip_prefix('^').unwrap_or(&regex.source),
         }
     }
@@ -79,7 +76,7 @@ impl PathPattern {
     pub(super) fn way(&self) -> Vec<Step<'_>> {
         match self {
             Self::Prefix(prefix) => vec![Step::Literal(prefix.as_bytes())],
-            Self::Template(template) => template.pieces.iter().map(Piece::step).collect(),
+            Self::Template(template) => template.steps().collect(),
             Self::Regex(regex) => vec![Step::Literal(&regex.literal)],
         }
     }
@@ -133,7 +130,7 @@ fn literal_prefix(expression: &str) -> Vec<u8> {
 }
 
 /// The first character of an expression if it stands for itself, escaped or not, and what follows it.
-fn literal_piece(expression: &str) -> Option<(&str, &str)> {
+pub(super) fn literal_piece(expression: &str) -> Option<(&str, &str)> {
     let first = expression.chars().next()?;
     let (skip, character) = match first {
         '\\' => (1, expression.get(1..)?.chars().next().filter(|c| is_escapable(*c))?),
@@ -146,172 +143,6 @@ fn literal_piece(expression: &str) -> Option<(&str, &str)> {
 /// Punctuation that an escape makes literal, in the engine as here.
 fn is_escapable(character: char) -> bool {
     character.is_ascii_punctuation() && !matches!(character, '<' | '>')
-}
-
-/// An expression of literals and groups of one segment each, where a group is followed by `/` or by the end, so that
-/// what it matches is never in doubt: all up to the next byte that it excludes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template {
-    source: Box<str>,
-    pieces: Box<[Piece]>,
-    /// Whether it ends with `$`.
-    whole: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Literal(Box<str>),
-    /// One or more bytes of a class.
-    Segment {
-        class: Class,
-        group: Option<Option<Box<str>>>,
-    },
-}
-
-/// What a segment is made of; never a slash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// All but `/`.
-    NoSlash,
-    /// All but `/`, `#` and `?`.
-    Plain,
-    /// `0` to `9`.
-    Digits,
-}
-
-impl Class {
-    fn has(self, byte: u8) -> bool {
-        match self {
-            Self::NoSlash => byte != b'/',
-            Self::Plain => !matches!(byte, b'/' | b'#' | b'?'),
-            Self::Digits => byte.is_ascii_digit(),
-        }
-    }
-}
-
-impl Piece {
-    /// A segment that ends before the slash is filed as one that ends there: if a path has other bytes in between, what
-    /// comes next is not the slash that would have to come next, and the matcher has the last word.
-    fn step(&self) -> Step<'_> {
-        match self {
-            Self::Literal(text) => Step::Literal(text.as_bytes()),
-            Self::Segment { .. } => Step::Segment,
-        }
-    }
-}
-
-/// The forms of a segment.
-const SEGMENTS: [(&str, Class); 7] = [
-    ("[^/]+", Class::NoSlash),
-    ("[^\\/]+", Class::NoSlash),
-    ("[^#?/]+", Class::Plain),
-    ("[^#?\\/]+", Class::Plain),
-    ("[^/#?]+", Class::Plain),
-    ("\\d+", Class::Digits),
-    ("[0-9]+", Class::Digits),
-];
-
-impl Template {
-    /// Reads an expression (without `~`) if it has the shape.
-    fn parse(expression: &str) -> Option<Self> {
-        let mut pieces = Vec::new();
-        let mut text = String::new();
-        let mut rest = expression;
-        let mut whole = false;
-        while !rest.is_empty() {
-            if rest == "$" {
-                whole = true;
-                break;
-            }
-            if let Some((piece, after)) = segment(rest) {
-                let follows = after.is_empty() || after == "$" || after.starts_with('/') || after.starts_with("\\/");
-                if !follows || after.starts_with(['*', '?', '{', '+']) {
-                    return None;
-                }
-                pieces.extend((!text.is_empty()).then(|| Piece::Literal(std::mem::take(&mut text).into())));
-                pieces.push(piece);
-                rest = after;
-            } else {
-                let (piece, after) = literal_piece(rest)?;
-                if after.starts_with(['*', '?', '{', '+']) {
-                    return None;
-                }
-                text.push_str(piece);
-                rest = after;
-            }
-        }
-        pieces.extend((!text.is_empty()).then(|| Piece::Literal(text.into())));
-        let template = Self { source: expression.into(), pieces: pieces.into(), whole };
-        template.is_servable().then_some(template)
-    }
-
-    /// Within the bounds, and without a name that two groups have (which the engine refuses).
-    fn is_servable(&self) -> bool {
-        let names: Vec<_> = self.groups().filter_map(Option::as_deref).collect();
-        let repeated = names.iter().enumerate().any(|(at, name)| names.iter().take(at).any(|other| other == name));
-        self.pieces.len() <= PIECES_MAX && self.source.len() <= PATH_BYTES_MAX && !repeated
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &Option<Box<str>>> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Segment { group, .. } => group.as_ref(),
-            Piece::Literal(_) => None,
-        })
-    }
-
-    /// How many bytes of `path` it matches; calls `capture` with what each group matches.
-    fn matched<'p>(&self, path: &'p [u8], mut capture: impl FnMut(&'p [u8])) -> Option<usize> {
-        let mut rest = path;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => rest = rest.strip_prefix(text.as_bytes())?,
-                Piece::Segment { class, group } => {
-                    let length = rest.iter().position(|byte| !class.has(*byte)).unwrap_or(rest.len());
-                    let (segment, after) = rest.split_at_checked(length).filter(|_| length > 0)?;
-                    if group.is_some() {
-                        capture(segment);
-                    }
-                    rest = after;
-                }
-            }
-        }
-        (!self.whole || rest.is_empty()).then_some(path.len() - rest.len())
-    }
-
-    fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
-        let mut matched = Vec::new();
-        let length = self.matched(path, |group| matched.push(group))?;
-        let groups = self.groups().cloned().zip(matched);
-        let groups = groups.map(|(name, matched)| Group { name, matched: Some(matched) }).collect();
-        Some(Captures { whole: path.get(..length)?, groups })
-    }
-}
-
-/// The segment that an expression begins with, in a group or bare, and what follows it.
-fn segment(expression: &str) -> Option<(Piece, &str)> {
-    let bare =
-        |text: &str| SEGMENTS.iter().find_map(|(form, class)| text.strip_prefix(form).map(|rest| (*class, rest.len())));
-    if let Some((class, left)) = bare(expression) {
-        let rest = expression.get(expression.len() - left..)?;
-        return Some((Piece::Segment { class, group: None }, rest));
-    }
-    let inner = expression.strip_prefix('(')?;
-    let (name, inner) = match inner.strip_prefix("?<").or_else(|| inner.strip_prefix("?P<")) {
-        None => (None, inner),
-        Some(named) => {
-            let (name, inner) = named.split_once('>')?;
-            (Some(group_name(name)?), inner)
-        }
-    };
-    let (class, left) = bare(inner)?;
-    let rest = inner.get(inner.len() - left..)?.strip_prefix(')')?;
-    Some((Piece::Segment { class, group: Some(name) }, rest))
-}
-
-/// A name that the engine takes too: a letter or `_`, then letters, digits and `_`.
-fn group_name(name: &str) -> Option<Box<str>> {
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    (starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then(|| name.into())
 }
 
 #[cfg(test)]

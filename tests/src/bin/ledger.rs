@@ -10,7 +10,7 @@ use tests::crowd::Crowd;
 use tests::generate::{Config, Shape};
 use tests::lab::{Daemon, Lab, program};
 use tests::origin::Origin;
-use tests::pair::{follower, head, load};
+use tests::pair::{acknowledged_by, follower, head, load};
 use tests::relay::Relay;
 use tests::wait;
 use wire::limits::HEARTBEAT_S;
@@ -80,7 +80,9 @@ fn main() -> ExitCode {
     let link = Relay::to(cp.address("cluster"));
     let mut dp = follower(&lab, "dp", &link).start();
     let version = head(&mut cp);
+    // Served is not all: until it is durable as well, both are at work.
     dp.serves_version(version);
+    acknowledged_by(&mut cp, &dp, version);
     rows.push((format!("data plane, {ENTITIES} entities, RSS"), dp.memory_kib("VmRSS"), Some(LOADED_KIB_MAX)));
     rows.push(("  its peak during the full sync".to_owned(), dp.memory_kib("VmHWM"), Some(FULL_SYNC_KIB_MAX)));
     let kib = cp.memory_kib("VmRSS");
