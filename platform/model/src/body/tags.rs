@@ -73,17 +73,22 @@ impl Part for Tags {
         }
         let (from, count) = (input.bytes, input.varint()?);
         let mut texts = Reader::of(input.bytes);
+        let mut all_short = true;
         for _ in 0..count {
             match input.bytes {
                 [len @ 0..=0x7f, rest @ ..] if rest.len() >= usize::from(*len) => {
                     input.bytes = rest.get(usize::from(*len)..).unwrap_or_default();
                 }
-                _ => drop(input.sized()?),
+                _ => {
+                    all_short = false;
+                    input.sized()?;
+                }
             }
         }
         let list = from.get(..from.len() - input.bytes.len()).unwrap_or_default();
-        // The lengths are ASCII as well where every text is short: one look at all instead of one at each.
-        if !list.is_ascii() {
+        // Where every text is short the lengths are ASCII, which is no part of any other character: one look at all of
+        // it instead of one at each.
+        if !all_short || std::str::from_utf8(list).is_err() {
             (0..count).try_for_each(|_| texts.text().map(drop))?;
         }
         Ok(Self { list: input.keeps_tags.then(|| list.into()) })
@@ -100,6 +105,15 @@ mod tests {
 
     fn list(tags: &Tags) -> List {
         tags.list.is_some().then(|| tags.iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn half_a_character_is_none_though_a_length_would_be_its_other_half() {
+        // One byte 0xc3, and then 129 letters, whose length begins with 0x81: together they are an A with an accent.
+        let halves = [&[1, 2, 1, 0xc3, 0x81, 0x01][..], &[b'a'; 129]].concat();
+        assert_eq!(Tags::read(&mut Reader::of(&halves)), Err(BodyError::NotUtf8));
+        let whole = [&[1, 2, 2, 0xc3, 0x81, 0x81, 0x01][..], &[b'a'; 129]].concat();
+        assert_eq!(Tags::read(&mut Reader::of(&whole)).unwrap().iter().count(), 2);
     }
 
     proptest! {
