@@ -62,12 +62,15 @@ fn follow(rounds: u64, seed: u64) {
     let mut rng = Rng(seed);
     // Which generation each version brought.
     let sent: Mutex<BTreeMap<u64, u64>> = Mutex::default();
-    let mut n = 0;
-    let mut acked_rounds = 0;
+    let (mut n, mut version_before, mut acked_rounds) = (0, 0, 0);
     for round in 0..rounds {
+        // Else there would be nothing to lose.
+        let connected = |pair: &mut Pair| (row(&mut pair.cp)?["connected"] == true).then_some(());
+        wait::until("the data plane to be back", || connected(&mut pair));
         let (killed, acked) = stream_and_kill(&mut pair, &sent, &mut n, &mut rng);
-        acked_rounds += u64::from(acked > 0);
-        pair.link.down();
+        acked_rounds += u64::from(acked > version_before);
+        // It starts without an answer from its control plane, and goes on with it at once when it is looked at.
+        pair.link.freeze();
         let mut dp = killed.start();
         let status = wait::until("the Status API", || Some(dp.sync_status()));
         let version = status["version"].as_u64().expect("a version");
@@ -90,10 +93,10 @@ fn follow(rounds: u64, seed: u64) {
                 );
             }
         }
-        pair.dp = dp;
-        pair.link.up();
+        (pair.dp, version_before) = (dp, version);
+        pair.link.thaw();
     }
-    // What was never acknowledged could not have been lost: most rounds must have had something to lose.
+    // What was never acknowledged could not have been lost: most rounds must have had something of their own to lose.
     assert!(n > rounds && acked_rounds > rounds / 2, "{n} changes, an ack in {acked_rounds} of {rounds} rounds");
 }
 
