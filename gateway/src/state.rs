@@ -3,7 +3,7 @@
 //! The store knows nothing of entities; this file gives its keys and values their meaning (FORMAT.md, "A data plane's
 //! content"). [`open`] brings back the snapshot that was served last.
 
-use crate::snapshot::{Beside, Loader, Rejection, Snapshot};
+use crate::snapshot::{LoadThread, Rejection, Snapshot};
 use model::{Change, Head, Id, Kind, Record};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -128,7 +128,7 @@ pub enum Unserved {
 /// # Errors
 /// Whatever keeps the store from being opened; a content that opens but does not compile is no error.
 pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
-    let mut loading = Loading::start();
+    let mut loading = LoadThread::start().map_err(|error| OpenError::Io { file: dir.into(), error })?;
     let mut take = |key: Key, value: &[u8]| {
         if let Some((head, body)) = parts(key, value) {
             loading.put(head, body);
@@ -148,37 +148,6 @@ pub fn open(dir: &Path, options: store::Options) -> Result<Opened, OpenError> {
         }
     };
     Ok(Opened { store, content, unserved })
-}
-
-/// Where the records of a store are compiled: on a second thread, or on this one where there can be none.
-enum Loading {
-    Beside(Beside),
-    Here(Box<Loader>, Result<(), Rejection>),
-}
-
-impl Loading {
-    fn start() -> Self {
-        Beside::start().map_or_else(|_| Self::Here(Box::new(Loader::new(0, 0)), Ok(())), Self::Beside)
-    }
-
-    /// Takes a record. That it is refused shows at the end.
-    fn put(&mut self, head: Head, body: &[u8]) {
-        match self {
-            Self::Beside(loader) => loader.put(head, body),
-            Self::Here(loader, outcome) => {
-                if outcome.is_ok() {
-                    *outcome = loader.put_body(&head, body);
-                }
-            }
-        }
-    }
-
-    fn finish(self) -> Result<Snapshot, Rejection> {
-        match self {
-            Self::Beside(loader) => loader.finish(),
-            Self::Here(loader, outcome) => outcome.and_then(|()| loader.finish()),
-        }
-    }
 }
 
 /// A record as the store gives it back; none for what a newer version of the program keeps beside it.

@@ -2,6 +2,7 @@
 //! lossy as a [`Shape`] says.
 
 use crate::shape::{Lane, SEGMENT_BYTES, Shape};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,9 +35,10 @@ struct State {
     /// Bytes per second of each direction of a connection; 0 for no limit.
     rate: AtomicU64,
     shape: Mutex<Option<Shape>>,
-    /// How many connections were joined; the seed of what a shaped link loses.
+    /// How many directions of connections were joined; the seed of what a shaped link loses.
     joined: AtomicU64,
-    connections: Mutex<Vec<TcpStream>>,
+    /// Both ends of those that have not ended, by their number.
+    connections: Mutex<HashMap<u64, [TcpStream; 2]>>,
 }
 
 impl Relay {
@@ -95,8 +97,10 @@ impl Relay {
 
     /// Breaks every connection; new ones are taken.
     pub fn cut(&self) {
-        for connection in self.state.connections.lock().expect("unpoisoned").drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
+        for (_, ends) in self.state.connections.lock().expect("unpoisoned").drain() {
+            for end in ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -129,17 +133,22 @@ impl State {
         let Ok(server) = TcpStream::connect(target) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let pairs = [(client.try_clone(), server.try_clone(), true), (server.try_clone(), client.try_clone(), false)];
+        let number = self.joined.fetch_add(2, Ordering::SeqCst);
+        self.connections.lock().expect("unpoisoned").insert(number, [client, server]);
         for (from, to, is_up) in pairs {
             if let (Ok(from), Ok(to)) = (from, to) {
                 let (state, shape) = (self.clone(), self.shape());
-                let seed = 2 * self.joined.fetch_add(1, Ordering::SeqCst) + u64::from(is_up);
-                thread::spawn(move || match shape {
-                    None => state.pump(from, to, is_up),
-                    Some(shape) => state.pump_shaped(from, to, is_up, Lane::new(shape, seed)),
+                let seed = 2 * (number + u64::from(!is_up)) + u64::from(is_up);
+                thread::spawn(move || {
+                    match shape {
+                        None => state.pump(from, to, is_up),
+                        Some(shape) => state.pump_shaped(from, to, is_up, Lane::new(shape, seed)),
+                    }
+                    // With one direction the other ends as well.
+                    state.connections.lock().expect("unpoisoned").remove(&number);
                 });
             }
         }
-        self.connections.lock().expect("unpoisoned").extend([client, server]);
     }
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_up: bool) {

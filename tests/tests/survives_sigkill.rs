@@ -65,8 +65,7 @@ fn follow(rounds: u64, seed: u64) {
     let (mut n, mut version_before, mut acked_rounds) = (0, 0, 0);
     for round in 0..rounds {
         // Else there would be nothing to lose.
-        let connected = |pair: &mut Pair| (row(&mut pair.cp)?["connected"] == true).then_some(());
-        wait::until("the data plane to be back", || connected(&mut pair));
+        wait::until("the data plane to be back", || (row(&mut pair.cp)?["connected"] == true).then_some(()));
         let (killed, acked) = stream_and_kill(&mut pair, &sent, &mut n, &mut rng);
         acked_rounds += u64::from(acked > version_before);
         // It starts without an answer from its control plane, and goes on with it at once when it is looked at.

@@ -258,3 +258,46 @@ fn group_name(name: &str) -> Option<&str> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     (starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')).then_some(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_template(expression: &str) -> bool {
+        Template::parse(expression).is_some()
+    }
+
+    #[test]
+    fn needs_no_engine_for_what_openapi_converters_write() {
+        for expression in [
+            "/flights$",
+            "/flights/(?<number>[^#?/]+)$",
+            "/a/(?P<b>[^/]+)/c/([^\\/]+)/d",
+            "/v1\\.0/[^/]+$",
+            "/users/(?<id>\\d+)",
+            "/pages/[0-9]+/(\\d+)$",
+            "/a\\-b",
+            "/é/[^/]+",
+            "",
+        ] {
+            assert!(is_template(expression), "{expression}");
+        }
+        for expression in [
+            "/a/[^/]+\\.json",
+            "/a+",
+            "/[^/]+[^/]+",
+            "/(?<a>[^/]+)/(?<a>[^/]+)",
+            "/a|/b",
+            "/(?<1>[^/]+)",
+            "/.",
+            "/$/",
+            "/[^/]+/?",
+            "/(?<id>\\d+)\\.json",
+            "/\\d",
+            "/\\d*/",
+            "/v\\d+[a-z]",
+        ] {
+            assert!(!is_template(expression), "{expression}");
+        }
+    }
+}

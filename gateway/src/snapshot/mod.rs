@@ -5,18 +5,18 @@
 //! did not change; [`Loader`] builds one from a whole set of records. [`live`] is where the current one is found.
 //! Entities arrive from `sync` or `declarative` and are compiled in [`compile`]; nothing here does I/O.
 
-mod beside;
 mod compile;
 pub mod entities;
 mod held;
 pub mod live;
 mod load;
+mod load_thread;
 
-pub(crate) use beside::Beside;
 pub use compile::{Reason, Rejection};
 pub use held::Held;
 pub use live::Live;
 pub use load::Loader;
+pub(crate) use load_thread::LoadThread;
 
 use crate::plugins::{Registry, registry};
 use crate::router::Router;

@@ -6,11 +6,17 @@
 
 use crate::body::BodyError;
 use crate::few::Few;
-use crate::kind::{ALL, Facts, KINDS, Ref, Unique};
+use crate::kind::{Facts, KINDS, Ref, Unique};
 use crate::trie::{self, Trie};
-use crate::{Change, Head, Id, Kind, Record, meter};
+use crate::{Change, Head, Id, Kind, Record};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+mod children;
+mod loader;
+
+use children::Children;
+pub use loader::Loader;
 
 /// The most conflicts that one refused list of changes reports.
 pub const CONFLICTS_MAX: usize = 100;
@@ -71,21 +77,6 @@ struct Draft<B> {
     refs: Vec<Ref>,
     uniques: Vec<Unique>,
 }
-
-/// The entities that refer to one entity.
-#[derive(Clone, Debug)]
-enum Children {
-    One(Child),
-    /// Up to [`FEW_CHILDREN`], ascending.
-    Few(Arc<[Child]>),
-    Many(Vec<(Kind, Trie<()>)>),
-}
-
-/// Kind and id; without padding, since there are as many as there are references.
-type Child = (Kind, [u8; 16]);
-
-/// How many children are a plain list: a change of it copies it all.
-const FEW_CHILDREN: usize = 12;
 
 /// A fact that forbids a list of changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -334,7 +325,7 @@ impl<B: Body> Catalog<B> {
     /// Starts to fill an empty catalog of the same sort from records in any order: references are judged at the end.
     #[must_use]
     pub fn loader(&self) -> Loader<B> {
-        Loader { catalog: Self::empty(), last: [None; KINDS], fields: Box::default() }
+        Loader::new(Self::empty())
     }
 
     fn dangling(&self, kind: Kind, id: Id, link: &Ref) -> Option<Conflict> {
@@ -409,7 +400,7 @@ impl<B: Body> Catalog<B> {
     fn link(&mut self, link: &Link, kind: Kind, id: Id) {
         let index = &mut self.children[link.kind.index()];
         let parent = u128::from_be_bytes(link.id);
-        if let Some(children) = index.hold(parent, Children::One((kind, id.to_bytes()))) {
+        if let Some(children) = index.insert_new(parent, Children::One((kind, id.to_bytes()))) {
             children.add(kind, id);
         }
     }
@@ -420,90 +411,6 @@ impl<B: Body> Catalog<B> {
         if index.get_mut(parent).is_some_and(|children| children.drop_and_is_empty(kind, id)) {
             index.remove(parent);
         }
-    }
-}
-
-/// See [`Catalog::loader`].
-#[derive(Debug)]
-pub struct Loader<B = Option<Arc<[u8]>>> {
-    catalog: Catalog<B>,
-    /// The greatest id of each kind so far: what comes after it is new.
-    last: [Option<Id>; KINDS],
-    /// By the kind that refers and the kind that it refers to, the field.
-    fields: Box<[[&'static str; KINDS]; KINDS]>,
-}
-
-impl<B: Body> Loader<B> {
-    /// Takes a record. A second record for the same entity replaces the first.
-    ///
-    /// # Errors
-    /// A body that cannot be read, or a unique value that another record has.
-    pub fn put(&mut self, record: &Record) -> Result<(), Conflict> {
-        let draft = Catalog::draft(record);
-        let draft = draft.map_err(|error| Conflict::Body { kind: record.kind, id: record.id, error })?;
-        self.add((record.kind, record.id), draft)
-    }
-
-    /// As [`Catalog::add`], and cheaper: nothing here is shared, and nearly always the entity is new.
-    fn add(&mut self, (kind, id): (Kind, Id), draft: Draft<B>) -> Result<(), Conflict> {
-        let (Draft { entry, refs, uniques }, catalog) = (draft, &mut self.catalog);
-        let last = &mut self.last[kind.index()];
-        if last.is_none_or(|last| last < id) {
-            *last = Some(id);
-        } else {
-            catalog.remove(kind, id);
-        }
-        for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
-            if let Some(&mut holder) = catalog.uniques.hold(trie::join(*key), id)
-                && holder != id
-            {
-                return Err(Conflict::Duplicate { kind, id, field, value, holder });
-            }
-        }
-        entry.refs.iter().for_each(|link| catalog.link(link, kind, id));
-        for link in refs {
-            self.fields[kind.index()][link.kind.index()] = link.field;
-        }
-        catalog.digest = catalog.digest.wrapping_add(entry.tag);
-        catalog.entries[kind.index()].insert(id.0, Arc::new(entry));
-        Ok(())
-    }
-
-    /// What has been loaded so far.
-    #[must_use]
-    pub fn catalog(&self) -> &Catalog<B> {
-        &self.catalog
-    }
-
-    /// The catalog, when every reference points to something.
-    ///
-    /// # Errors
-    /// Up to [`CONFLICTS_MAX`] dangling references.
-    pub fn finish(self) -> Result<Catalog<B>, Vec<Conflict>> {
-        let conflicts: Vec<_> = ALL.iter().flat_map(|def| self.dangling(def.kind)).take(CONFLICTS_MAX).collect();
-        if conflicts.is_empty() { Ok(self.catalog) } else { Err(conflicts) }
-    }
-
-    /// The references to entities of a kind that do not exist, by those entities' ids: both indexes are in their order, so
-    /// that this is quicker than a look at each reference as it comes.
-    fn dangling(&self, target: Kind) -> impl Iterator<Item = Conflict> + '_ {
-        let referred = self.catalog.children[target.index()].iter().map(|(id, _)| Id(id));
-        referred.filter(move |id| !self.catalog.contains(target, *id)).flat_map(move |target_id| {
-            self.catalog.children(target, target_id).map(move |(kind, id)| {
-                let field = self.fields[kind.index()][target.index()];
-                Conflict::Dangling { kind, id, field, target, target_id }
-            })
-        })
-    }
-}
-
-impl Loader<()> {
-    /// As [`Loader::put`], where somebody has read the body already.
-    ///
-    /// # Errors
-    /// A unique value that another record has.
-    pub fn put_facts(&mut self, head: &Head, facts: Facts) -> Result<(), Conflict> {
-        self.add((head.kind, head.id), Draft::new(head, facts, ()))
     }
 }
 
@@ -546,64 +453,6 @@ impl Link {
 impl From<&Ref> for Link {
     fn from(link: &Ref) -> Self {
         Self { id: link.id.to_bytes(), kind: link.kind, cascade: link.cascade }
-    }
-}
-
-impl Children {
-    /// What is a plain list, and what is kept by kind; one of them is empty.
-    fn parts(&self) -> (&[Child], &[(Kind, Trie<()>)]) {
-        match self {
-            Self::One(one) => (std::slice::from_ref(one), &[]),
-            Self::Few(few) => (few, &[]),
-            Self::Many(kinds) => (&[], kinds),
-        }
-    }
-
-    fn add(&mut self, kind: Kind, id: Id) {
-        let Self::Many(kinds) = self else { return self.add_to_few((kind, id.to_bytes())) };
-        match kinds.iter_mut().find(|(found, _)| *found == kind) {
-            Some((_, ids)) => {
-                ids.insert(id.0, ());
-            }
-            None => {
-                kinds.push((kind, Trie::from_iter([(id.0, ())])));
-                kinds.sort_by_key(|(kind, _)| *kind);
-            }
-        }
-    }
-
-    fn add_to_few(&mut self, child: Child) {
-        let (few, _) = self.parts();
-        meter::visited(few.len());
-        let Err(at) = few.binary_search(&child) else { return };
-        let (before, after) = few.split_at(at);
-        let children = || before.iter().chain([&child]).chain(after).copied();
-        if few.len() < FEW_CHILDREN {
-            *self = Self::Few(children().collect());
-            return;
-        }
-        let mut many = Self::Many(Vec::new());
-        children().for_each(|(kind, id)| many.add(kind, Id::from_bytes(id)));
-        *self = many;
-    }
-
-    fn drop_and_is_empty(&mut self, kind: Kind, id: Id) -> bool {
-        let child = (kind, id.to_bytes());
-        match self {
-            Self::One(held) => *held == child,
-            Self::Few(few) => {
-                meter::visited(few.len());
-                *few = few.iter().filter(|held| **held != child).copied().collect();
-                few.is_empty()
-            }
-            Self::Many(kinds) => {
-                if let Some((_, ids)) = kinds.iter_mut().find(|(found, _)| *found == kind) {
-                    ids.remove(id.0);
-                }
-                kinds.retain(|(_, ids)| !ids.is_empty());
-                kinds.is_empty()
-            }
-        }
     }
 }
 

@@ -108,8 +108,8 @@ impl<V: Clone> Trie<V> {
         }
     }
 
-    /// Puts `value` under `key` unless there is one, for a change in place. Then that is returned, and `value` is lost.
-    pub fn hold(&mut self, key: u128, value: V) -> Option<&mut V> {
+    /// Puts `value` under `key` if there is none yet; else returns the one that is there, for a change in place.
+    pub fn insert_new(&mut self, key: u128, value: V) -> Option<&mut V> {
         let held = insert(&mut self.root, 0, key, value).map(|(held, _)| held);
         self.len += usize::from(held.is_none());
         held
@@ -344,7 +344,7 @@ mod tests {
                 match value {
                     Some((value, true)) => prop_assert_eq!(trie.insert(key, value), model.insert(key, value)),
                     Some((value, false)) => {
-                        prop_assert_eq!(trie.hold(key, value).copied(), model.get(&key).copied());
+                        prop_assert_eq!(trie.insert_new(key, value).copied(), model.get(&key).copied());
                         model.entry(key).or_insert(value);
                     }
                     None => prop_assert_eq!(trie.remove(key), model.remove(&key)),

@@ -57,7 +57,6 @@ pub(crate) fn hasher(purpose: Purpose, generation: u64, number: u64) -> Xxh3 {
 }
 
 /// Seals the records of one generation. Whoever seals many keeps one: the seed is the same for all.
-#[derive(Clone)]
 pub(crate) struct Sealer(Xxh3);
 
 impl Sealer {

@@ -252,6 +252,11 @@ fn references_and_uniques_of_facts_are_those_of_the_tables() {
                 field.name
             );
         }
+        // What a loader of a catalog takes for granted.
+        for reference in &facts.refs {
+            let same = |other: &&Ref| other.kind == reference.kind;
+            assert!(facts.refs.iter().filter(same).all(|other| other.field == reference.field), "{}", def.name);
+        }
         let compound = facts.uniques.iter().find(|unique| unique.field.contains(','));
         assert_eq!(compound.map(|unique| unique.field.to_owned()).unwrap_or_default(), def.schema.cache_key.join(","));
         assert_eq!((def.tags)(&body(def.kind)).unwrap().iter().next(), Some("t"));

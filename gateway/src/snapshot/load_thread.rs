@@ -47,14 +47,14 @@ impl Batch {
 }
 
 /// A loader on another thread.
-pub(crate) struct Beside {
+pub(crate) struct LoadThread {
     batch: Batch,
     batches: SyncSender<Batch>,
     spare: Receiver<Batch>,
     loader: JoinHandle<Result<Loader, Rejection>>,
 }
 
-impl Beside {
+impl LoadThread {
     /// Starts from nothing, or fails where there can be no other thread.
     pub(crate) fn start() -> io::Result<Self> {
         let (batches, waiting) = sync_channel::<Batch>(BATCHES_WAITING_MAX);
@@ -114,8 +114,8 @@ mod tests {
         records.iter().try_for_each(|(head, body)| loader.put_body(head, body)).and_then(|()| loader.finish())
     }
 
-    fn beside(records: &[(Head, Vec<u8>)]) -> Result<Snapshot, Rejection> {
-        let mut loader = Beside::start().unwrap();
+    fn on_a_thread(records: &[(Head, Vec<u8>)]) -> Result<Snapshot, Rejection> {
+        let mut loader = LoadThread::start().unwrap();
         records.iter().for_each(|(head, body)| loader.put(*head, body));
         loader.finish()
     }
@@ -125,15 +125,15 @@ mod tests {
         // Several batches of them.
         let mut records: Vec<_> = (1..20_000).map(|id| consumer(id, &format!("user-{id}"))).collect();
         assert!(records.iter().map(|(_, body)| body.len()).sum::<usize>() > 8 * BATCH_BYTES);
-        let [here_, beside_] = [here(&records).unwrap(), beside(&records).unwrap()];
-        assert_eq!(here_.catalog().digest(), beside_.catalog().digest());
-        assert_eq!(beside_.catalog().len(), 19_999);
-        assert!(beside_.consumer_named("user-19999").is_some());
+        let [one, other] = [here(&records).unwrap(), on_a_thread(&records).unwrap()];
+        assert_eq!(one.catalog().digest(), other.catalog().digest());
+        assert_eq!(other.catalog().len(), 19_999);
+        assert!(other.consumer_named("user-19999").is_some());
 
         // Refused long before the end, so that nobody takes what comes after it.
         records.insert(3, consumer(50_000, "user-1"));
-        let [here, beside] = [here(&records).err(), beside(&records).err()];
-        assert!(here.is_some());
-        assert_eq!(beside, here);
+        let [one, other] = [here(&records).err(), on_a_thread(&records).err()];
+        assert!(one.is_some());
+        assert_eq!(other, one);
     }
 }
