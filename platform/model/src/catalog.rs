@@ -26,7 +26,8 @@ pub const CONFLICTS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Catalog<B = Option<Arc<[u8]>>> {
     entries: [Trie<Arc<Entry<B>>>; KINDS],
-    uniques: Trie<Id>,
+    /// By the kind that has them: as short ways as there are entities of it.
+    uniques: [Trie<Id>; KINDS],
     children: [Trie<Children>; KINDS],
     digest: u64,
 }
@@ -160,7 +161,7 @@ impl<B: Body> Catalog<B> {
     fn empty() -> Self {
         Self {
             entries: std::array::from_fn(|_| Trie::new()),
-            uniques: Trie::new(),
+            uniques: std::array::from_fn(|_| Trie::new()),
             children: std::array::from_fn(|_| Trie::new()),
             digest: 0,
         }
@@ -181,7 +182,7 @@ impl<B: Body> Catalog<B> {
     /// The entity with this value of a unique field (for a compound key: fields joined by `,`, values by `:`).
     #[must_use]
     pub fn find(&self, kind: Kind, field: &str, value: &str) -> Option<Id> {
-        self.uniques.get(Unique::key(kind, field, value)).copied()
+        self.uniques[kind.index()].get(Unique::key(kind, field, value)).copied()
     }
 
     /// The entities that refer to this one, by kind and id.
@@ -357,9 +358,10 @@ impl<B: Body> Catalog<B> {
         uniques: impl IntoIterator<Item = &'a Halves>,
         refs: impl IntoIterator<Item = &'a Link>,
     ) {
+        let index = &mut self.uniques[kind.index()];
         for key in uniques.into_iter().map(|key| trie::join(*key)) {
-            if self.uniques.get(key) == Some(&id) {
-                self.uniques.remove(key);
+            if index.get(key) == Some(&id) {
+                index.remove(key);
             }
         }
         for link in refs {
@@ -379,9 +381,9 @@ impl<B: Body> Catalog<B> {
         let mut duplicates = Vec::new();
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
             let key = trie::join(*key);
-            match self.uniques.get(key) {
+            match self.uniques[kind.index()].get(key) {
                 None => {
-                    self.uniques.insert(key, id);
+                    self.uniques[kind.index()].insert(key, id);
                 }
                 Some(&holder) if holder == id => {}
                 Some(&holder) => duplicates.push(Conflict::Duplicate { kind, id, field, value, holder }),

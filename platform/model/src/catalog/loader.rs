@@ -40,7 +40,7 @@ impl<B: Body> Loader<B> {
             catalog.remove(kind, id);
         }
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
-            if let Some(&mut holder) = catalog.uniques.insert_new(trie::join(*key), id)
+            if let Some(&mut holder) = catalog.uniques[kind.index()].insert_new(trie::join(*key), id)
                 && holder != id
             {
                 return Err(Conflict::Duplicate { kind, id, field, value, holder });
