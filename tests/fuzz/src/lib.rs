@@ -27,7 +27,7 @@ use std::cell::Cell;
 /// One decoder.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name, also that of its libFuzzer program.
+    /// Its name, also what `EDGE_FUZZ_TARGET` says to the libFuzzer program.
     pub name: &'static str,
     /// Feeds it bytes.
     pub run: fn(&[u8]),
