@@ -21,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +29,13 @@ OUT = ROOT / "gateway" / "start.ld"
 PATIENCE_S = 120
 # As the program sets them for itself: with them there, it does not replace itself by a new one.
 ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"}
-# What runs or not by how threads happen to meet: the standard library's locks.
-BY_CHANCE = ["_R*_3std3sys4sync*"]
+# What runs in one start and not in the next: locks, by how threads happen to meet, and sorting of what lies in random order.
+BY_CHANCE = {
+    "_R*_3std3sys4sync*",
+    "_ZN11parking_lot*",
+    "_ZN16parking_lot_core*",
+    "_ZN4core5slice4sort6shared9smallsort11insert_tail*",
+}
 HEAD = """/* What a data plane runs from its start until it rests, so that it lies together in the program: the kernel maps pages in
    groups of sixteen. Written by tests/order/record.py, which says more. Names without their hashes; the list needs
    not be complete. */
@@ -149,9 +155,9 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         profile = record(program, programs / "cp-lite", Path(scratch))
         names = functions(profile, program)
-    whole = modules(program, names)
-    alone = {pattern(name) for name in names if re.fullmatch(r"[A-Za-z_][\w.$']*", name)}
-    patterns = BY_CHANCE + sorted(whole | {name for name in alone if not name.startswith(tuple(module[:-1] for module in whole))})
+    groups = modules(program, names) | BY_CHANCE
+    names = {pattern(name) for name in names if re.fullmatch(r"[A-Za-z_][\w.$']*", name)}
+    patterns = sorted(groups | {name for name in names if not any(fnmatchcase(name, group) for group in groups)})
     OUT.write_text(HEAD + "".join(f"    *(.text*.{name})\n" for name in patterns) + TAIL)
     print(f"{len(patterns)} names")
 

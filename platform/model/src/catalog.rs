@@ -26,7 +26,7 @@ pub const CONFLICTS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Catalog<B = Option<Arc<[u8]>>> {
     entries: [Trie<Arc<Entry<B>>>; KINDS],
-    /// By the kind that has them: as short ways as there are entities of it.
+    /// Who has a unique value, by [`Unique::key`]. One for each kind: the way to a value is as long as that kind is large.
     uniques: [Trie<Id>; KINDS],
     children: [Trie<Children>; KINDS],
     digest: u64,
@@ -378,12 +378,12 @@ impl<B: Body> Catalog<B> {
     /// they change.
     fn add(&mut self, (kind, id): (Kind, Id), draft: Draft<B>) -> (Vec<Ref>, Vec<Conflict>) {
         let Draft { entry, refs, uniques } = draft;
-        let mut duplicates = Vec::new();
+        let (mut duplicates, index) = (Vec::new(), &mut self.uniques[kind.index()]);
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
             let key = trie::join(*key);
-            match self.uniques[kind.index()].get(key) {
+            match index.get(key) {
                 None => {
-                    self.uniques[kind.index()].insert(key, id);
+                    index.insert(key, id);
                 }
                 Some(&holder) if holder == id => {}
                 Some(&holder) => duplicates.push(Conflict::Duplicate { kind, id, field, value, holder }),

@@ -141,7 +141,7 @@ pub struct Unique {
 }
 
 impl Unique {
-    /// The key of the index of unique values: a hash of kind, field and value.
+    /// The key of an index of unique values, which may be of several kinds: a hash of kind, field and value.
     #[must_use]
     pub fn key(kind: Kind, field: &str, value: &str) -> u128 {
         let mut hash = xxhash_rust::xxh3::Xxh3::new();

@@ -1,5 +1,4 @@
-//! Every target of crate `fuzz` in one program, because nearly all of a short run would be the building of twenty:
-//! `EDGE_FUZZ_TARGET` names the one that gets the inputs.
+//! Every target of crate `fuzz` in one program: `EDGE_FUZZ_TARGET` names the one that gets the inputs. See `../run`.
 #![no_main]
 
 use fuzz::Target;

@@ -39,8 +39,9 @@ impl<B: Body> Loader<B> {
         } else {
             catalog.remove(kind, id);
         }
+        let index = &mut catalog.uniques[kind.index()];
         for (key, Unique { field, value }) in entry.uniques.iter().zip(uniques) {
-            if let Some(&mut holder) = catalog.uniques[kind.index()].insert_new(trie::join(*key), id)
+            if let Some(&mut holder) = index.insert_new(trie::join(*key), id)
                 && holder != id
             {
                 return Err(Conflict::Duplicate { kind, id, field, value, holder });
